@@ -1,0 +1,183 @@
+//! Wires a configuration into a running whole, and takes it down again.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Keys;
+use crate::config::{Authority, Config, Provider, ProviderKind, TicketStore};
+use crate::control::Api;
+use crate::edge::{Edge, Pages, TlsError, acceptor, bind};
+use crate::limit::MintRate;
+use crate::observe::{Admin, Metrics, Readiness};
+use crate::provider::{Dialer, Entry, Kind, LocalProvider, PaiDlcProvider, RootsError};
+use crate::session::{Lifetimes, Sessions};
+use crate::ticket::{MemoryStore, Tickets};
+
+/// How long sessions have to leave once this process is told to: a client that does not read gets 30 s, and the
+/// provider's farewell runs beside it.
+const DRAIN: Duration = Duration::from_secs(40);
+
+/// Why polytty does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ({key}): {why}")]
+    Listen {
+        /// The configuration key that names it.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        why: io::Error,
+    },
+    /// The certificate or its key is of no use.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A provider's `ca` is of no use.
+    #[error("provider {name}: {why}")]
+    Provider {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        why: RootsError,
+    },
+}
+
+/// The listening sockets, bound before anything else so that the port is known.
+pub struct Listeners {
+    /// TLS.
+    pub tls: TcpListener,
+    /// Health and metrics.
+    pub admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds what the configuration names.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Listen`].
+    pub fn bind(tls: SocketAddr, admin: Option<SocketAddr>) -> Result<Self, StartError> {
+        let listen = |key, address| bind(address).map_err(|why| StartError::Listen { key, address, why });
+        Ok(Self {
+            tls: listen("server.listen", tls)?,
+            admin: admin.map(|admin| listen("server.admin_listen", admin)).transpose()?,
+        })
+    }
+}
+
+/// A running polytty.
+pub struct App {
+    sessions: Arc<Sessions>,
+    ready: Arc<Readiness>,
+    drain: CancellationToken,
+    connections: TaskTracker,
+    background: Vec<JoinHandle<()>>,
+}
+
+/// Finds out whether a configuration would start, without listening or dialling.
+///
+/// # Errors
+///
+/// [`StartError`].
+pub fn check(config: &Config) -> Result<(), StartError> {
+    acceptor(&config.tls.cert, &config.tls.key)?;
+    config.providers.iter().try_for_each(|provider| entry(provider.clone()).map(drop))
+}
+
+impl App {
+    /// Starts everything. `pages` is the demo page, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing is left running.
+    pub fn start(config: Config, listeners: Listeners, pages: Option<Pages>) -> Result<Self, StartError> {
+        let tls = acceptor(&config.tls.cert, &config.tls.key)?;
+        let providers = config.providers.into_iter().map(|provider| entry(provider).map(Arc::new));
+        let providers = providers.collect::<Result<Vec<_>, _>>()?;
+        let metrics = Arc::new(Metrics::default());
+        let lifetimes = Lifetimes {
+            detach_grace: config.sessions.detach_grace,
+            idle: config.sessions.idle_timeout,
+            max: config.sessions.max_lifetime,
+        };
+        let sessions = Sessions::new(config.limits.sessions, lifetimes, metrics.clone());
+        let store = match config.tickets.store {
+            TicketStore::Memory => MemoryStore::new(config.limits.tickets),
+        };
+        let api = Arc::new(Api {
+            providers,
+            sessions: sessions.clone(),
+            tickets: Tickets::new(store.clone(), config.tickets.ttl),
+            keys: Keys::new(config.keys),
+            mint_rate: MintRate::new(config.limits.mints_per_second, config.limits.mint_burst),
+            public_url: config.server.public_url.clone(),
+            metrics: metrics.clone(),
+        });
+        let (connections, drain) = (TaskTracker::new(), CancellationToken::new());
+        let edge = Arc::new(Edge {
+            api,
+            public_url: config.server.public_url,
+            origins: config.server.origins,
+            max_message: config.sessions.max_message,
+            limits: config.limits,
+            pages,
+            tls,
+            tasks: connections.clone(),
+            drain: drain.clone(),
+        });
+        let ready = Arc::new(Readiness::default());
+        let mut background = vec![tokio::spawn(store.keep_swept()), tokio::spawn(edge.serve(listeners.tls))];
+        if let Some(listener) = listeners.admin {
+            let authorities = listener.local_addr().map(admin_names).unwrap_or_default();
+            let (ready, sessions) = (ready.clone(), sessions.clone());
+            let admin = Arc::new(Admin { authorities, ready, metrics, sessions });
+            background.push(tokio::spawn(admin.serve(listener)));
+        }
+        ready.set(true);
+        Ok(Self { sessions, ready, drain, connections, background })
+    }
+
+    /// Ends in order: no new connections, a Close to every client, an end to every terminal. Whether all left in time.
+    pub async fn drain(self) -> bool {
+        self.ready.set(false);
+        self.drain.cancel();
+        let sessions_left = self.sessions.drain(DRAIN).await;
+        self.connections.close();
+        let connections_left = tokio::time::timeout(Duration::from_secs(5), self.connections.wait()).await.is_ok();
+        for task in self.background {
+            task.abort();
+        }
+        sessions_left && connections_left
+    }
+}
+
+fn entry(provider: Provider) -> Result<Entry, StartError> {
+    let Provider { name, max_sessions, open_timeout, ca, allow_private, kind } = provider;
+    let known = Kind { name: kind.as_str(), title: kind.title() };
+    let provider: Box<dyn crate::provider::Provider> = match kind {
+        ProviderKind::PaiDlc(settings) => {
+            let dialer = Dialer::new(ca.as_deref(), allow_private)
+                .map_err(|why| StartError::Provider { name: name.clone(), why })?;
+            Box::new(PaiDlcProvider::new(name.clone(), settings, dialer, jiff::Timestamp::now))
+        }
+        ProviderKind::Local(settings) => Box::new(LocalProvider::new(name.clone(), settings)),
+    };
+    Ok(Entry::new(name, known, max_sessions, open_timeout, provider))
+}
+
+/// The names by which the admin listener may be called: its address, and `localhost` where that is meant.
+fn admin_names(address: SocketAddr) -> Vec<Authority> {
+    let mut names = vec![address.to_string()];
+    if address.ip().is_loopback() || address.ip().is_unspecified() {
+        names.extend(["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{}", address.port())));
+    }
+    names.iter().filter_map(|name| name.parse().ok()).collect()
+}

@@ -1,0 +1,175 @@
+//! `polytty demo`: everything at once, on loopback, with nothing to install.
+
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use polytty_simulator::pai_dlc;
+use serde_json::{Value, json};
+
+use super::certificate::Certificate;
+use super::signals::Signals;
+use super::{Failed, runtime};
+use crate::app::{App, Listeners};
+use crate::auth::{Door, new_key};
+use crate::config::{self, BaseUrl, Config, Environment, Log, LogFormat, Origin, ProviderKind};
+use crate::edge::{DemoProvider, Pages};
+use crate::observe::init_log;
+
+/// Run the proxy with simulated providers and a page to try them.
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:8443", value_name = "ADDR")]
+    listen: SocketAddr,
+    /// Listen beyond loopback: whoever then gets hold of the printed address has a shell on this machine
+    #[arg(long)]
+    allow_remote: bool,
+    /// What clients reach the demo by, where that is not the listening address
+    #[arg(long, value_name = "URL")]
+    public_url: Option<BaseUrl>,
+    /// Another origin whose pages may attach to sessions; may be given more than once
+    #[arg(long, value_name = "URL")]
+    origin: Vec<Origin>,
+    /// Print one line of JSON once ready, and nothing else
+    #[arg(long)]
+    json: bool,
+    /// What to log, as in `log.filter`
+    #[arg(long, default_value = "warn", value_name = "FILTER")]
+    log: String,
+}
+
+impl Demo {
+    pub(super) fn run(self) -> Result<(), Failed> {
+        if !self.listen.ip().is_loopback() && !self.allow_remote {
+            return Err(Failed::Usage(format!(
+                "{} is not a loopback address, and the demo gives shells on this machine away; \
+                 say --allow-remote if that is what you want",
+                self.listen.ip()
+            )));
+        }
+        let log = Log { filter: self.log.clone(), format: LogFormat::Text };
+        init_log(&log).map_err(Failed::Usage)?;
+        runtime()?.block_on(self.serve())
+    }
+
+    async fn serve(self) -> Result<(), Failed> {
+        let mut signals = Signals::new()?;
+        let admin = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        let listeners = Listeners::bind(self.listen, Some(admin)).map_err(|error| {
+            let hint = "give another address with --listen, such as --listen 127.0.0.1:0 for a free port";
+            anyhow::Error::from(error).context(hint)
+        })?;
+        let address = listeners.tls.local_addr()?;
+        let admin = listeners.admin.as_ref().map(|admin| admin.local_addr()).transpose()?;
+        let public_url = match self.public_url {
+            Some(url) => url,
+            None => format!("https://{address}").parse().map_err(|why| anyhow::anyhow!("{address}: {why}"))?,
+        };
+        let certificate = Certificate::make(public_url.authority().host())?;
+        let simulator = pai_dlc::start(pai_dlc::Options::default()).await.context("the simulated PAI-DLC")?;
+        let (api_key, hash) = new_key()?;
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let line = simulator.ready_line();
+        let mut pai = line["provider"].clone();
+        pai["name"] = json!("pai");
+        let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
+        let origins: Vec<_> = self.origin.iter().map(Origin::as_str).collect();
+        let config = json!({
+            "server": { "listen": address, "public_url": public_url.to_string(), "admin_listen": admin, "origins": origins },
+            "tls": { "cert": certificate.chain(), "key": certificate.key() },
+            "keys": [{ "name": "demo", "hash": format!("sha256:{hash}") }],
+            "providers": [pai, { "name": "local", "kind": "local", "commands": [[shell]] }],
+        });
+        let config = load(&certificate, &config)?;
+        let listed = listed(&config, &line["target"]);
+        let door = Arc::new(Door::new()?);
+        let page = format!("{public_url}/#{}", door.secret());
+        let spent = {
+            let (public_url, json) = (public_url.clone(), self.json);
+            move |next: &str| {
+                if !json {
+                    println!("  That address is used up now. The next browser gets in by\n  {public_url}/#{next}\n");
+                }
+            }
+        };
+        let pages = Pages::new(door, listed.clone(), &public_url, spent);
+        let app = App::start(config, listeners, Some(pages))?;
+        let admin = admin.map(|admin| format!("http://{admin}"));
+        if self.json {
+            let providers: Vec<_> =
+                listed.iter().map(|p| json!({ "name": p.name, "kind": p.kind, "target": p.target })).collect();
+            let ca = certificate.ca();
+            println!(
+                "{}",
+                json!({
+                    "url": public_url.to_string(), "page": page, "admin": admin, "api_key": api_key, "ca": ca,
+                    "providers": providers,
+                })
+            );
+        } else {
+            print_welcome(&page, &public_url, admin.as_deref(), &api_key, &certificate.ca(), &listed);
+        }
+        std::io::stdout().flush()?;
+        signals.recv().await;
+        signals.force_on_next();
+        app.drain().await;
+        simulator.shutdown().await;
+        drop(certificate);
+        Ok(())
+    }
+}
+
+/// The demo is an ordinary configuration: it is written beside the certificate and read as any other.
+fn load(certificate: &Certificate, config: &Value) -> anyhow::Result<Config> {
+    let file = certificate.write("proxy.toml", &toml::to_string(config)?)?;
+    let loaded = config::load(Some(&file), &Environment::default())?;
+    Ok(loaded.config)
+}
+
+/// The providers as the page lists them; `simulated` is what a session at the simulated one is opened with.
+fn listed(config: &Config, simulated: &Value) -> Vec<DemoProvider> {
+    config
+        .providers
+        .iter()
+        .map(|provider| DemoProvider {
+            name: provider.name.clone(),
+            kind: provider.kind.as_str(),
+            title: provider.kind.title(),
+            target: match provider.kind {
+                ProviderKind::Local(_) => json!({}),
+                ProviderKind::PaiDlc(_) => simulated.clone(),
+            },
+        })
+        .collect()
+}
+
+fn print_welcome(page: &str, url: &BaseUrl, admin: Option<&str>, api_key: &str, ca: &Path, providers: &[DemoProvider]) {
+    println!("\n  polytty {} — demo\n", env!("CARGO_PKG_VERSION"));
+    println!("  Open this address in a browser on this machine. It works once; a new one is printed then.");
+    println!("  The certificate was made a moment ago, so the browser asks whether to trust it.\n");
+    println!("  {page}\n");
+    for provider in providers {
+        println!("  {:<8} {}", provider.name, provider.title);
+    }
+    println!("\n  API      {url}/v1/sessions   (described at {url}/openapi.json)");
+    if let Some(admin) = admin {
+        println!("  Admin    {admin}/healthz, /readyz, /metrics, /version");
+    }
+    println!("  API key  {api_key}");
+    println!("  CA       {}\n", ca.display());
+    let target = match providers.first().map(|provider| &provider.target) {
+        Some(Value::Object(fields)) => fields
+            .iter()
+            .map(|(name, value)| format!(" --target {name}={}", value.as_str().unwrap_or_default()))
+            .collect(),
+        _ => String::new(),
+    };
+    let name = providers.first().map_or("", |provider| &provider.name);
+    println!("  A link from another terminal:");
+    println!("  POLYTTY_API_KEY={api_key} polytty link --url {url} --ca {} --provider {name}{target}\n", ca.display());
+    println!("  Ctrl-C ends the demo and every shell in it.\n");
+}

@@ -1,0 +1,65 @@
+//! `polytty serve` and `polytty check`
+
+use super::signals::{Signals, survive_hangup};
+use super::{ConfigFile, Failed, runtime};
+use crate::app::{self, App, Listeners, StartError};
+use crate::observe::init_log;
+
+/// Runs the proxy until it is told to stop.
+pub(super) fn serve(file: &ConfigFile) -> Result<(), Failed> {
+    let loaded = file.load()?;
+    loaded.verify_files().map_err(|mistakes| Failed::Config(mistakes.to_string()))?;
+    init_log(&loaded.config.log).map_err(Failed::Config)?;
+    runtime()?.block_on(async {
+        let mut signals = Signals::new()?;
+        survive_hangup()?;
+        let server = &loaded.config.server;
+        let listeners = Listeners::bind(server.listen, server.admin_listen)?;
+        tracing::info!(
+            listen = %server.listen,
+            public_url = %server.public_url,
+            admin = ?server.admin_listen,
+            config = ?loaded.file,
+            version = env!("CARGO_PKG_VERSION"),
+            "polytty serves"
+        );
+        let app = App::start(loaded.config, listeners, None).map_err(start_failed)?;
+        signals.recv().await;
+        tracing::info!("draining; a second signal forces the end");
+        signals.force_on_next();
+        if !app.drain().await {
+            tracing::warn!("some connections did not leave in time and were cut");
+        }
+        tracing::info!("polytty has ended");
+        Ok(())
+    })
+}
+
+/// Tells every mistake of the configuration, and of the files that it names.
+pub(super) fn check(file: &ConfigFile) -> Result<(), Failed> {
+    let loaded = file.load()?;
+    loaded.verify_files().map_err(|mistakes| Failed::Config(mistakes.to_string()))?;
+    app::check(&loaded.config).map_err(start_failed)?;
+    let source = loaded.file.as_ref().map_or("the environment".to_owned(), |file| file.display().to_string());
+    println!(
+        "{source} is fine: {} provider{}, {} key{}, links at {}",
+        loaded.config.providers.len(),
+        plural(loaded.config.providers.len()),
+        loaded.config.keys.len(),
+        plural(loaded.config.keys.len()),
+        loaded.config.server.public_url,
+    );
+    Ok(())
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// A certificate that is of no use is a mistake of the configuration; an address in use is not.
+fn start_failed(error: StartError) -> Failed {
+    match error {
+        StartError::Listen { .. } => Failed::Run(error.into()),
+        StartError::Tls(_) | StartError::Provider { .. } => Failed::Config(error.to_string()),
+    }
+}

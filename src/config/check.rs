@@ -1,0 +1,182 @@
+//! From raw to checked: every key of every section, with its default and its range.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::checked::{Config, Key, Limits, Log, LogFormat, Server, Sessions, TicketStore, Tickets, Tls};
+use super::error::Problem;
+use super::providers::provider;
+use super::section::{Field, Read, Section};
+use super::units::{BaseUrl, Origin};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// How long a peer may be waited for.
+pub(super) const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
+/// How many there may be of anything that is counted: connections, sessions, links a second.
+pub(super) const COUNTS: RangeInclusive<u32> = 1..=1_000_000;
+/// What names a key or a provider.
+pub(super) const A_NAME: &str =
+    "a name of at most 64 letters, digits, '.', '_' and '-' that begins with a letter or digit";
+
+/// Reads everything below the root.
+pub(super) fn config(root: &mut Section<'_>) -> Read<Config> {
+    let server = root.table("server", server);
+    let tls = root.table("tls", tls);
+    let tickets = root.table("tickets", tickets);
+    let limits = root.table("limits", limits);
+    let sessions = root.table("sessions", sessions);
+    let log = root.table("log", log);
+    let keys = root.entries("keys", key);
+    let providers = root.entries("providers", provider);
+    Ok(Config {
+        server: server?,
+        tls: tls?,
+        tickets: tickets?,
+        limits: limits?,
+        sessions: sessions?,
+        log: log?,
+        keys: keys?,
+        providers: providers?,
+    })
+}
+
+fn server(section: &mut Section<'_>) -> Read<Server> {
+    let listen = section.or("listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 8443)), |field| field.address());
+    let public_url = section.required("public_url", A_PUBLIC_URL, public_url);
+    let admin_default = SocketAddr::from((Ipv4Addr::LOCALHOST, 9443));
+    let admin_field = section.field("admin_listen");
+    let admin_listen = match &admin_field {
+        None => Ok(Some(admin_default)),
+        Some(field) if field.node.text() == Some("") => Ok(None),
+        Some(field) => field.address().map(Some),
+    };
+    let origins = section.or("origins", Vec::new(), |field| {
+        field.list(r#"a list of origins such as ["https://app.example.com"]"#, |item| {
+            item.parse::<Origin>("an origin such as https://app.example.com")
+        })
+    });
+    let server = Server { listen: listen?, public_url: public_url?, admin_listen: admin_listen?, origins: origins? };
+    match (admin_field, server.admin_listen) {
+        (Some(field), Some(admin)) if admin == server.listen && admin.port() != 0 => {
+            Err(field.tell(Problem::Rule("expected another address than that of server.listen".to_owned())))
+        }
+        _ => Ok(server),
+    }
+}
+
+const A_PUBLIC_URL: &str = "the https URL that clients use, such as https://terminals.example.com";
+
+fn public_url(field: Field<'_>) -> Read<BaseUrl> {
+    let url: BaseUrl = field.parse(A_PUBLIC_URL)?;
+    match url.is_tls() {
+        true => Ok(url),
+        false => Err(field.tell(Problem::Rule(format!("expected {A_PUBLIC_URL}, found one of http")))),
+    }
+}
+
+fn tls(section: &mut Section<'_>) -> Read<Tls> {
+    let cert = section.required("cert", "the path of a PEM file with the certificate chain", |field| field.file());
+    let key = section.required("key", "the path of a PEM file with the private key", |field| field.file());
+    Ok(Tls { cert: cert?, key: key? })
+}
+
+fn tickets(section: &mut Section<'_>) -> Read<Tickets> {
+    let ttl = section.or("ttl", Duration::from_secs(30), |field| field.duration(SECOND..=HOUR));
+    let store = section.or("store", TicketStore::Memory, |field| field.one_of(&[("memory", TicketStore::Memory)]));
+    Ok(Tickets { ttl: ttl?, store: store? })
+}
+
+fn limits(section: &mut Section<'_>) -> Read<Limits> {
+    let timeout = |field: Field<'_>| field.duration(TIMEOUTS);
+    let count = |field: Field<'_>| field.number(COUNTS);
+    let connections = section.or("connections", 4096, count);
+    let handshake_timeout = section.or("handshake_timeout", Duration::from_secs(10), timeout);
+    let request_timeout = section.or("request_timeout", Duration::from_secs(10), timeout);
+    let keep_alive = section.or("keep_alive", MINUTE, timeout);
+    let body = section.or("body", 64 * KIB, |field| field.size(KIB..=16 * MIB));
+    let mints_per_second = section.or("mints_per_second", 20, count);
+    let mint_burst = section.or("mint_burst", 100, count);
+    let sessions = section.or("sessions", 4096, count);
+    let tickets = section.or("tickets", 16_384, count);
+    Ok(Limits {
+        connections: connections?,
+        handshake_timeout: handshake_timeout?,
+        request_timeout: request_timeout?,
+        keep_alive: keep_alive?,
+        body: body?,
+        mints_per_second: mints_per_second?,
+        mint_burst: mint_burst?,
+        sessions: sessions?,
+        tickets: tickets?,
+    })
+}
+
+fn sessions(section: &mut Section<'_>) -> Read<Sessions> {
+    let year = 365 * DAY;
+    let detach_grace = section.or("detach_grace", MINUTE, |field| field.duration(Duration::ZERO..=30 * DAY));
+    let idle_timeout = section.or("idle_timeout", Some(30 * MINUTE), |field| field.duration_or_never(SECOND..=year));
+    let max_lifetime = section.or("max_lifetime", Some(24 * HOUR), |field| field.duration_or_never(SECOND..=year));
+    // The range fits a `usize` of 32 bits.
+    let max_message = section.or("max_message", MIB, |field| field.size(KIB..=16 * MIB)).map(|size| size as usize);
+    Ok(Sessions {
+        detach_grace: detach_grace?,
+        idle_timeout: idle_timeout?,
+        max_lifetime: max_lifetime?,
+        max_message: max_message?,
+    })
+}
+
+fn log(section: &mut Section<'_>) -> Read<Log> {
+    let filter = section.or("filter", "info".to_owned(), |field| {
+        let expected = r#"a filter such as "info" or "info,polytty=debug""#;
+        let text = field.text(expected)?;
+        match tracing_subscriber::EnvFilter::try_new(text) {
+            Ok(_) => Ok(text.to_owned()),
+            Err(_) => Err(field.wrong(expected)),
+        }
+    });
+    let format = section
+        .or("format", LogFormat::Text, |field| field.one_of(&[("text", LogFormat::Text), ("json", LogFormat::Json)]));
+    Ok(Log { filter: filter?, format: format? })
+}
+
+fn key(section: &mut Section<'_>) -> Read<Key> {
+    let name = section.required("name", A_NAME, name);
+    let hash = section.required("hash", A_HASH, |field| match field.node.text().and_then(sha256) {
+        Some(hash) => Ok(hash),
+        // Somebody may have put the key itself here.
+        None => Err(field.wrong_secret(A_HASH)),
+    });
+    Ok(Key { name: name?, hash: hash? })
+}
+
+const A_HASH: &str = r#""sha256:" and 64 hexadecimal digits, as polytty key new prints them"#;
+
+fn sha256(text: &str) -> Option<[u8; 32]> {
+    let digits = text.strip_prefix("sha256:")?.as_bytes();
+    let mut hash = [0; 32];
+    if digits.len() != 2 * hash.len() {
+        return None;
+    }
+    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |b: u8| char::from(b).to_digit(16);
+        *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()?;
+    }
+    Some(hash)
+}
+
+/// The name of an entry.
+pub(super) fn name(field: Field<'_>) -> Read<String> {
+    let text = field.text(A_NAME)?;
+    let is_right = text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if is_right { Ok(text.to_owned()) } else { Err(field.wrong(A_NAME)) }
+}

@@ -1,0 +1,214 @@
+//! The configuration as the program uses it: types that cannot be wrong.
+//!
+//! Whoever holds one of these may rely on it; everything that can be wrong about a file is found in [`super::raw`] and
+//! told there.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::secret::Secret;
+use super::units::{Authority, BaseUrl, Origin};
+
+/// All of `proxy.toml`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[tls]`
+    pub tls: Tls,
+    /// `[tickets]`
+    pub tickets: Tickets,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[sessions]`
+    pub sessions: Sessions,
+    /// `[log]`
+    pub log: Log,
+    /// `[[keys]]`, names unique
+    pub keys: Vec<Key>,
+    /// `[[providers]]`, names unique
+    pub providers: Vec<Provider>,
+}
+
+/// `[server]`: where polytty listens and what it calls itself.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The TLS listener. Default `127.0.0.1:8443`.
+    pub listen: SocketAddr,
+    /// What clients reach it by; every link is built from it. `https`, no path. Required.
+    pub public_url: BaseUrl,
+    /// Plain HTTP for health and version. Default `127.0.0.1:9443`; `None` when set to `""`.
+    pub admin_listen: Option<SocketAddr>,
+    /// Origins whose pages may attach, beside that of `public_url`. Default none.
+    pub origins: Vec<Origin>,
+}
+
+/// `[tls]`: the certificate chain and its key, PEM files. Both required.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The chain, leaf first.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// `[tickets]`
+#[derive(Clone, Debug)]
+pub struct Tickets {
+    /// How long a link can be used. Default `30s`, 1 s to 1 h.
+    pub ttl: Duration,
+    /// Where tickets are kept. Default `memory`.
+    pub store: TicketStore,
+}
+
+/// `tickets.store`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TicketStore {
+    /// In this process.
+    Memory,
+}
+
+/// `[limits]`: what is refused, and at which number.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// TCP connections at once. Default 4096; above it, accepting waits.
+    pub connections: u32,
+    /// From accept to the end of the TLS handshake. Default `10s`.
+    pub handshake_timeout: Duration,
+    /// From the first byte of a request to the end of its head, and the same again for its body. Default `10s`.
+    pub request_timeout: Duration,
+    /// How long an idle keep-alive connection is kept. Default `60s`.
+    pub keep_alive: Duration,
+    /// The largest body of an API request. Default `64KiB`.
+    pub body: u64,
+    /// Links minted per key and second, sustained. Default 20.
+    pub mints_per_second: u32,
+    /// Links a key may mint at once. Default 100.
+    pub mint_burst: u32,
+    /// Sessions at once, those with a link that nobody has used yet included. Default 4096.
+    pub sessions: u32,
+    /// Links outstanding (minted, neither used nor expired) at once. Default 16384.
+    pub tickets: u32,
+}
+
+/// `[sessions]`
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    /// How long a session without its client is kept. Default `60s`; `0s` ends it at once.
+    pub detach_grace: Duration,
+    /// Ends a session with neither input nor output for so long. Default `30m`; `0s` never.
+    pub idle_timeout: Option<Duration>,
+    /// Ends a session however busy. Default `24h`; `0s` never.
+    pub max_lifetime: Option<Duration>,
+    /// The largest message of a client. Default `1MiB`, 1 KiB to 16 MiB.
+    pub max_message: usize,
+}
+
+/// `[log]`
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// A `tracing` filter, for example `info` or `polytty=debug`. Default `info`.
+    pub filter: String,
+    /// `text` or `json`. Default `text`.
+    pub format: LogFormat,
+}
+
+/// `log.format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One line an event, for people.
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+/// `[[keys]]`: an API key, of which only the hash is known.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// Names the key in logs and lists.
+    pub name: String,
+    /// SHA-256 of the whole key, as `polytty key new` prints it (`sha256:` and 64 hex digits).
+    pub hash: [u8; 32],
+}
+
+/// `[[providers]]`: what every kind has.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// Names the provider in the API.
+    pub name: String,
+    /// Sessions at once. Default 1000.
+    pub max_sessions: u32,
+    /// From the first dial to a verified terminal. Default `15s`.
+    pub open_timeout: Duration,
+    /// A PEM file with roots trusted for this provider instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// Whether addresses that are not public (loopback, private, link-local …) may be dialled. Default false.
+    pub allow_private: bool,
+    /// What the kind needs.
+    pub kind: ProviderKind,
+}
+
+/// The kinds and their own keys.
+#[derive(Clone, Debug)]
+pub enum ProviderKind {
+    /// Alibaba Cloud PAI-DLC (GetWebTerminal).
+    PaiDlc(PaiDlc),
+    /// A PTY on this machine.
+    Local(Local),
+}
+
+impl ProviderKind {
+    /// The word in `kind = "…"`.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::PaiDlc(_) => "pai-dlc",
+            Self::Local(_) => "local",
+        }
+    }
+
+    /// What the kind is called towards people.
+    #[must_use]
+    pub fn title(&self) -> &'static str {
+        match self {
+            Self::PaiDlc(_) => "PAI-DLC",
+            Self::Local(_) => "This machine",
+        }
+    }
+}
+
+/// `kind = "pai-dlc"`
+#[derive(Clone, Debug)]
+pub struct PaiDlc {
+    /// Region id, such as `cn-hangzhou`. Required.
+    pub region: String,
+    /// Where the API is. Default `https://pai-dlc.{region}.aliyuncs.com`. `http` only with `allow_private`.
+    pub endpoint: BaseUrl,
+    /// The AccessKey id. Required.
+    pub access_key_id: String,
+    /// The AccessKey secret. Required.
+    pub access_key_secret: Secret,
+    /// The STS token that belongs to a temporary AccessKey.
+    pub security_token: Option<Secret>,
+    /// Hosts that a terminal link may lead to: a name, a `*.suffix`, each with an optional port.
+    /// Default `["*.aliyun.com"]`.
+    pub websocket_hosts: Vec<HostPattern>,
+}
+
+/// One entry of `websocket_hosts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// This very host (and port; without one, the scheme's default port).
+    Exact(Authority),
+    /// Any host below this suffix (written `*.suffix`, kept without `*`, with its dot), on the scheme's default port
+    /// or the given one.
+    Suffix(String, Option<u16>),
+}
+
+/// `kind = "local"`
+#[derive(Clone, Debug)]
+pub struct Local {
+    /// The commands that may be run, each a program and its arguments; the first is the default. Never empty.
+    pub commands: Vec<Vec<String>>,
+}

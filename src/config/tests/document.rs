@@ -1,0 +1,111 @@
+//! `proxy.toml` is the documentation: it must load, and what it says must be so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+
+const DOCUMENT: &str = include_str!("../../../proxy.toml");
+
+/// The secrets that the examples refer to.
+const SECRETS: [(&str, &str); 3] = [
+    ("ALIBABA_CLOUD_ACCESS_KEY_ID", "id"),
+    ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "secret"),
+    ("ALIBABA_CLOUD_SECURITY_TOKEN", "token"),
+];
+
+/// The lines with every key and section that is commented out made real.
+fn uncommented() -> Vec<&'static str> {
+    let real = |line: &'static str| {
+        line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_alphabetic() || c == '['))
+    };
+    DOCUMENT.lines().map(|line| real(line).unwrap_or(line)).collect()
+}
+
+/// `KEY` of a line `KEY = VALUE`.
+fn key_of(line: &str) -> Option<&str> {
+    let (key, _) = line.split_once(" = ")?;
+    (!line.starts_with('#')).then_some(key)
+}
+
+fn load_lines(lines: &[&str]) -> Result<String, Errors> {
+    // A home of its own would show in the paths.
+    let home = Home::new(&lines.join("\n"));
+    let directory = home.0.path().display().to_string();
+    home.load(&SECRETS).map(|loaded| format!("{:?}", loaded.config).replace(&directory, ""))
+}
+
+#[test]
+fn it_loads_as_it_is() {
+    let config = Home::new(DOCUMENT).load(&[]).unwrap_or_else(|errors| panic!("{errors}")).config;
+    assert_eq!(config.server.public_url.to_string(), "https://localhost:8443");
+    assert_eq!((config.keys.len(), config.providers.len()), (0, 0));
+}
+
+#[test]
+fn every_key_is_required_or_has_its_default_or_says_that_there_is_none() {
+    let lines = uncommented();
+    let whole = load_lines(&lines).unwrap_or_else(|errors| panic!("{errors}"));
+    let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
+    for (index, key) in lines.iter().enumerate().filter_map(|(index, line)| Some((index, key_of(line)?))) {
+        let paragraph: Vec<_> = lines[..index].iter().rev().take_while(|line| !line.is_empty()).collect();
+        let says = |words: &str| paragraph.iter().any(|line| line.starts_with('#') && line.contains(words));
+        let mut without = lines.clone();
+        without[index] = "";
+        let class = match load_lines(&without) {
+            Ok(config) if config == whole => "default",
+            Ok(_) => {
+                assert!(says("No default"), "line {}: {key} does not have its default", index + 1);
+                "none"
+            }
+            Err(errors) => {
+                let [Mistake { key: missing, problem: Problem::Missing { .. }, .. }] = errors.mistakes() else {
+                    panic!("line {}: {errors}", index + 1)
+                };
+                assert!(missing.ends_with(&format!(".{key}")), "{missing}");
+                let is_commented_out = DOCUMENT.lines().nth(index).is_some_and(|line| line.starts_with('#'));
+                let repeated = ["name", "kind"].contains(&key);
+                assert!(!is_commented_out || repeated || says("equired"), "line {}: {key} is required", index + 1);
+                "required"
+            }
+        };
+        *seen.entry(class).or_default() += 1;
+    }
+    assert_eq!(seen, BTreeMap::from([("default", 25), ("none", 2), ("required", 13)]));
+}
+
+#[test]
+fn it_knows_every_key_and_no_other() {
+    let lines = uncommented();
+    let (mut sections, mut section) = (BTreeMap::<String, BTreeSet<&str>>::new(), String::new());
+    let mut probed = Vec::new();
+    for line in &lines {
+        probed.push((*line).to_owned());
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_matches(['[', ']']).to_owned();
+            if section == "providers" {
+                section = format!("providers {}", sections.len());
+            }
+            probed.push(format!("there_is_no_such_key_{} = 1", probed.len()));
+            sections.entry(section.clone()).or_default();
+        } else if let (Some(key), Some(keys)) = (key_of(line), sections.get_mut(&section)) {
+            keys.insert(key);
+        }
+    }
+    let mut documented: BTreeSet<BTreeSet<&str>> = sections.into_values().collect();
+    // What all kinds have is documented once.
+    let common = ["name", "kind", "max_sessions", "open_timeout", "ca", "allow_private"];
+    documented = documented
+        .into_iter()
+        .map(|keys| if keys.contains("commands") { keys.into_iter().chain(common).collect() } else { keys })
+        .collect();
+    let errors = Home::new(&probed.join("\n")).load(&SECRETS).unwrap_err();
+    let known: BTreeSet<BTreeSet<&str>> = errors
+        .mistakes()
+        .iter()
+        .map(|mistake| match &mistake.problem {
+            Problem::UnknownKey { known, .. } => known.iter().copied().collect(),
+            other => panic!("{other}"),
+        })
+        .collect();
+    assert_eq!(known, documented);
+}

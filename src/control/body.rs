@@ -1,0 +1,38 @@
+//! Request bodies: bounded, JSON, and read into a type.
+
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use polytty_dialect::Code;
+use serde::de::DeserializeOwned;
+
+use crate::respond::Problem;
+
+/// Reads a JSON body of at most `max` bytes.
+///
+/// # Errors
+///
+/// 415 for another content type, 413 above `max`, 422 for JSON that does not fit, with the field and its place.
+pub(crate) async fn read_json<T: DeserializeOwned>(request: Request<Incoming>, max: u64) -> Result<T, Problem> {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|value| value.split(';').next()).map(str::trim);
+    if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
+        let problem = Problem::new(Code::BadMessage, "the body is JSON: send Content-Type: application/json");
+        return Err(problem.status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+    let limit = usize::try_from(max).unwrap_or(usize::MAX);
+    let body = Limited::new(request.into_body(), limit).collect().await.map_err(|error| {
+        if error.is::<http_body_util::LengthLimitError>() {
+            Problem::new(Code::TooLarge, format!("the body may have at most {max} bytes"))
+        } else {
+            Problem::new(Code::BadMessage, "the body did not arrive whole")
+        }
+    })?;
+    serde_json::from_slice(&body.to_bytes()).map_err(|error| {
+        let status = match error.classify() {
+            serde_json::error::Category::Data => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Problem::new(Code::BadMessage, error.to_string()).status(status)
+    })
+}

@@ -1,0 +1,239 @@
+//! `/v1/sessions`
+
+use std::sync::Arc;
+
+use http::{Request, StatusCode, header};
+use hyper::body::Incoming;
+use jiff::{SignedDuration, Timestamp};
+use polytty_dialect::{Code, Role, Size, client_dialect};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::{Api, read_json};
+use crate::auth::Identity;
+use crate::respond::{Problem, Reply, json, with};
+use crate::session::{CreateError, Session, Sessions, Spec};
+use crate::ticket::{MintError, Purpose};
+
+/// Labels of one session, and the longest name or value (and subject), in bytes.
+const MAX_LABELS: usize = 32;
+const MAX_TEXT: usize = 256;
+
+/// When a session or link was refused for want of room, the caller may come back after so many seconds.
+const FULL_RETRY: &str = "5";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateSession {
+    provider: String,
+    target: Value,
+    size: Option<SizeBody>,
+    subject: Option<String>,
+    #[serde(default = "yes")]
+    shared: bool,
+    dialect: Option<String>,
+    #[serde(default)]
+    record: bool,
+    #[serde(default)]
+    labels: Map<String, Value>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SizeBody {
+    cols: u64,
+    rows: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateLink {
+    #[serde(default)]
+    role: RoleBody,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RoleBody {
+    #[default]
+    Viewer,
+    Writer,
+}
+
+#[derive(Serialize)]
+struct Link {
+    id: String,
+    url: String,
+    expires_at: Timestamp,
+    /// Seconds.
+    expires_in: u64,
+}
+
+impl Api {
+    pub(super) async fn create_session(&self, request: Request<Incoming>, by: &Identity, max_body: u64) -> Reply {
+        let body: CreateSession = match read_json(request, max_body).await {
+            Ok(body) => body,
+            Err(problem) => return problem.reply(),
+        };
+        let (spec, dialect) = match self.spec(body) {
+            Ok(read) => read,
+            Err(problem) => return problem.reply(),
+        };
+        if let Err(refused) = self.may_mint(by) {
+            return refused;
+        }
+        let provider = spec.provider.name().to_owned();
+        let session = match self.sessions.create(spec, self.tickets.ttl()) {
+            Ok(session) => session,
+            Err(error) => return not_created(error, &provider),
+        };
+        let link = match self.mint(&session, Role::Writer, dialect).await {
+            Ok(link) => link,
+            Err(reply) => {
+                session.end().await;
+                return reply;
+            }
+        };
+        tracing::info!(session = %session.id(), provider = ?provider, by = ?by.name(), "session created");
+        let location = format!("/v1/sessions/{}", session.id());
+        with(json(StatusCode::CREATED, &link), header::LOCATION, &location)
+    }
+
+    pub(super) fn list_sessions(&self) -> Reply {
+        json(StatusCode::OK, &serde_json::json!({ "sessions": self.sessions.list() }))
+    }
+
+    pub(super) fn show_session(&self, id: &str) -> Reply {
+        match id.parse().ok().and_then(|id| self.sessions.info(id)) {
+            Some(info) => json(StatusCode::OK, &info),
+            None => no_session(),
+        }
+    }
+
+    pub(super) async fn end_session(&self, id: &str, by: &Identity) -> Reply {
+        let Some(session) = id.parse().ok().and_then(|id| self.sessions.get(id)) else { return no_session() };
+        tracing::info!(session = %session.id(), by = ?by.name(), "session is to end");
+        session.end().await;
+        let mut ended = crate::respond::reply(StatusCode::NO_CONTENT, "text/plain", "");
+        ended.headers_mut().remove(header::CONTENT_TYPE);
+        ended
+    }
+
+    pub(super) async fn create_link(
+        &self,
+        id: &str,
+        request: Request<Incoming>,
+        by: &Identity,
+        max_body: u64,
+    ) -> Reply {
+        let body: CreateLink = match read_json(request, max_body).await {
+            Ok(body) => body,
+            Err(problem) => return problem.reply(),
+        };
+        let Some(session) = id.parse().ok().and_then(|id| self.sessions.get(id)) else { return no_session() };
+        let role = match body.role {
+            RoleBody::Writer => Role::Writer,
+            RoleBody::Viewer => {
+                let detail = "this version has no viewers yet; ask for {\"role\":\"writer\"}";
+                return Problem::new(Code::Unsupported, detail).reply();
+            }
+        };
+        if let Err(refused) = self.may_mint(by) {
+            return refused;
+        }
+        let until = Instant::now() + Sessions::patience(self.tickets.ttl());
+        if !session.expect_client(until).await {
+            return no_session();
+        }
+        match self.mint(&session, role, None).await {
+            Ok(link) => json(StatusCode::CREATED, &link),
+            Err(reply) => reply,
+        }
+    }
+
+    /// Reads what a session is created from. The whole request is judged before anything is made or counted.
+    fn spec(&self, body: CreateSession) -> Result<(Spec, Option<&'static str>), Problem> {
+        let bad = |detail: String| Problem::new(Code::BadMessage, detail).status(StatusCode::UNPROCESSABLE_ENTITY);
+        let provider = self.providers.iter().find(|entry| entry.name() == body.provider).ok_or_else(|| {
+            let known: Vec<_> = self.providers.iter().map(|entry| entry.name()).collect();
+            let detail = format!("provider: there is none of this name; known are {}", known.join(", "));
+            Problem::new(Code::NotFound, detail).status(StatusCode::UNPROCESSABLE_ENTITY)
+        })?;
+        let target = provider.target(&body.target).map_err(|why| bad(format!("target: {why}")))?;
+        let size = match body.size {
+            None => Size::DEFAULT,
+            Some(SizeBody { cols, rows }) => Size::new(cols, rows).ok_or_else(|| {
+                bad("size: cols and rows are whole numbers from 1; leave size out for 80 x 24".into())
+            })?,
+        };
+        if !body.shared {
+            let detail = "shared: a link for one subject only needs identities, which this version does not have; \
+                          leave shared out";
+            return Err(Problem::new(Code::Unsupported, detail));
+        }
+        if body.record {
+            return Err(Problem::new(Code::Unsupported, "record: this version does not record; leave it out"));
+        }
+        let dialect = match body.dialect.as_deref().map(|name| (name, client_dialect(name))) {
+            None => None,
+            Some((_, Some(dialect))) => Some(dialect.name()),
+            Some((_, None)) => return Err(bad("dialect: known are polytty.v1, operation and raw".to_owned())),
+        };
+        if body.subject.as_ref().is_some_and(|subject| subject.is_empty() || subject.len() > MAX_TEXT) {
+            return Err(bad(format!("subject: 1 to {MAX_TEXT} bytes")));
+        }
+        let labels = labels(body.labels)
+            .ok_or_else(|| bad(format!("labels: at most {MAX_LABELS}, with texts of at most {MAX_TEXT} bytes")))?;
+        Ok((Spec { provider: provider.clone(), target, size, subject: body.subject, labels }, dialect))
+    }
+
+    async fn mint(&self, session: &Arc<Session>, role: Role, dialect: Option<&'static str>) -> Result<Link, Reply> {
+        let ttl = self.tickets.ttl();
+        let expires_at = Timestamp::now() + SignedDuration::try_from(ttl).unwrap_or(SignedDuration::ZERO);
+        let ticket = self.tickets.mint(Purpose { session: session.id(), role, dialect }).await.map_err(|error| {
+            let detail = match error {
+                MintError::Full => "too many links are outstanding; try again in a while",
+                MintError::NoRandomness => "the operating system yields no random bytes",
+            };
+            let reply = Problem::new(error.code(), detail).reply();
+            if error == MintError::Full { with(reply, header::RETRY_AFTER, FULL_RETRY) } else { reply }
+        })?;
+        self.metrics.link_minted();
+        let url = format!("wss://{}/t/{}", self.public_url.authority(), ticket.expose());
+        Ok(Link { id: session.id().to_string(), url, expires_at, expires_in: ttl.as_secs() })
+    }
+}
+
+fn labels(labels: Map<String, Value>) -> Option<Vec<(String, String)>> {
+    if labels.len() > MAX_LABELS {
+        return None;
+    }
+    labels
+        .into_iter()
+        .map(|(name, value)| match value {
+            Value::String(value) if name.len() <= MAX_TEXT && value.len() <= MAX_TEXT => Some((name, value)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn no_session() -> Reply {
+    Problem::new(Code::NotFound, "there is no such session, or no longer").reply()
+}
+
+fn not_created(error: CreateError, provider: &str) -> Reply {
+    let (code, detail) = match error {
+        CreateError::Total => (Code::QuotaExceeded, "this proxy holds as many sessions as it may".to_owned()),
+        CreateError::Provider => {
+            (Code::QuotaExceeded, format!("provider {provider} holds as many sessions as it may (max_sessions)"))
+        }
+        CreateError::Draining => (Code::Draining, "this proxy is shutting down".to_owned()),
+        CreateError::NoRandomness => (Code::Internal, "the operating system yields no random bytes".to_owned()),
+    };
+    with(Problem::new(code, detail).reply(), header::RETRY_AFTER, FULL_RETRY)
+}

@@ -1,0 +1,76 @@
+//! Where a request goes, once its Host and Origin were found right.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::header::{self, HeaderMap};
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use polytty_dialect::Code;
+
+use super::Edge;
+use crate::config::Authority;
+use crate::respond::{Problem, Reply, closing};
+
+/// Where a request says it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum From {
+    /// No Origin: no browser, or a browser that only looks.
+    Nowhere,
+    /// A page of `server.public_url`.
+    Home,
+    /// A page of one of `server.origins`.
+    Friend,
+    /// Any other page.
+    Stranger,
+}
+
+impl Edge {
+    pub(super) async fn route(self: &Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Reply {
+        if !self.is_own_host(request.headers()) {
+            let detail = format!("this server is {}; the Host field names another", self.public_url.authority());
+            return closing(Problem::new(Code::NotFound, detail).status(StatusCode::MISDIRECTED_REQUEST).reply());
+        }
+        let from = self.origin(request.headers());
+        if from == From::Stranger {
+            self.api.metrics.upgrade_refused(Code::Forbidden.slug());
+            tracing::info!(peer = %peer, origin = ?request.headers().get(header::ORIGIN), "a foreign origin was refused");
+            let text = "This origin is not allowed here.\n";
+            return closing(crate::respond::reply(StatusCode::FORBIDDEN, "text/plain; charset=utf-8", text));
+        }
+        let path = request.uri().path();
+        if let Some(ticket) = path.strip_prefix("/t/") {
+            let ticket = ticket.to_owned();
+            return self.upgrade(request, &ticket, from, peer).await;
+        }
+        if path == "/openapi.json" || path.starts_with("/v1/") {
+            let page = self.pages.as_ref().and_then(|pages| pages.identify(request.headers(), request.method(), from));
+            return self.api.handle(request, page, self.limits.body).await;
+        }
+        if let Some(pages) = &self.pages {
+            return pages.handle(request, from, self.limits.body).await;
+        }
+        Problem::new(Code::NotFound, "there is nothing at this path").reply()
+    }
+
+    fn is_own_host(&self, headers: &HeaderMap) -> bool {
+        let own = self.public_url.authority();
+        let named = headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+        named.is_some_and(|named| named.host() == own.host() && named.port_or(443) == self.public_url.port())
+    }
+
+    fn origin(&self, headers: &HeaderMap) -> From {
+        let mut origins = headers.get_all(header::ORIGIN).iter();
+        let Some(origin) = origins.next() else { return From::Nowhere };
+        let origin = origin.to_str().unwrap_or_default();
+        if origins.next().is_some() {
+            From::Stranger
+        } else if origin == self.public_url.origin().as_str() {
+            From::Home
+        } else if self.origins.iter().any(|allowed| allowed.as_str() == origin) {
+            From::Friend
+        } else {
+            From::Stranger
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! polytty: a TLS-terminating reverse proxy for web terminals.
+//!
+//! It accepts one normalized client protocol, opens the session at whichever provider, and translates framing both
+//! ways. The binary is the product; this library is its inside, laid out so that every part can be tested on its own.
+//!
+//! The way of a byte: [`edge`] (TLS, HTTP, upgrade) → [`ticket`] (a link is redeemed, once) → [`session`] (events are
+//! pumped) → [`provider`] (a terminal at a service). [`control`] is the HTTP API beside it, [`app`] the one place that
+//! wires a [`config`]uration into a running whole.
+
+pub mod app;
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod edge;
+pub mod limit;
+pub mod observe;
+pub mod provider;
+pub mod respond;
+pub mod session;
+pub mod socket;
+pub mod ticket;

@@ -1,0 +1,93 @@
+//! Counters, and their text for Prometheus.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+
+/// What is counted. Labels come from closed sets (kinds, codes), so the maps are bounded.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    minted: AtomicU64,
+    redeemed: AtomicU64,
+    ignored: AtomicU64,
+    refused: DashMap<&'static str, u64>,
+    ended: DashMap<(&'static str, &'static str), u64>,
+}
+
+impl Metrics {
+    /// A link was minted.
+    pub fn link_minted(&self) {
+        self.minted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A link was redeemed.
+    pub fn link_redeemed(&self) {
+        self.redeemed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A client sent a message that means nothing here.
+    pub fn ignored_message(&self) {
+        self.ignored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An upgrade was refused with this code.
+    pub fn upgrade_refused(&self, code: &'static str) {
+        *self.refused.entry(code).or_default() += 1;
+    }
+
+    /// A session at a provider of this kind ended in this way.
+    pub fn session_ended(&self, kind: &'static str, ending: &'static str) {
+        *self.ended.entry((kind, ending)).or_default() += 1;
+    }
+
+    /// The text format of Prometheus, version 0.0.4. `sessions` is how many there are now.
+    #[must_use]
+    pub fn render(&self, sessions: usize) -> String {
+        let mut text = String::new();
+        let mut family = |name: &str, kind: &str, help: &str, mut samples: Vec<(String, u64)>| {
+            samples.sort();
+            let _ = writeln!(text, "# HELP polytty_{name} {help}\n# TYPE polytty_{name} {kind}");
+            for (labels, value) in samples {
+                let _ = writeln!(text, "polytty_{name}{labels} {value}");
+            }
+        };
+        let one = |counter: &AtomicU64| vec![(String::new(), counter.load(Ordering::Relaxed))];
+        family("sessions", "gauge", "Sessions that are there now.", vec![(String::new(), sessions as u64)]);
+        family("links_minted_total", "counter", "Links minted.", one(&self.minted));
+        family("links_redeemed_total", "counter", "Links redeemed.", one(&self.redeemed));
+        family("messages_ignored_total", "counter", "Messages of clients that mean nothing here.", one(&self.ignored));
+        let refused = self.refused.iter().map(|entry| (format!("{{code=\"{}\"}}", entry.key()), *entry.value()));
+        family("upgrades_refused_total", "counter", "Upgrades refused, by code.", refused.collect());
+        let ended = self.ended.iter().map(|entry| {
+            let (kind, ending) = entry.key();
+            (format!("{{kind=\"{kind}\",ending=\"{ending}\"}}"), *entry.value())
+        });
+        family("sessions_ended_total", "counter", "Sessions ended, by kind and ending.", ended.collect());
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_shown_with_its_labels() {
+        let metrics = Metrics::default();
+        metrics.link_minted();
+        metrics.upgrade_refused("link_gone");
+        metrics.upgrade_refused("link_gone");
+        metrics.session_ended("local", "exit");
+        let text = metrics.render(3);
+        for line in [
+            "polytty_sessions 3",
+            "polytty_links_minted_total 1",
+            "polytty_links_redeemed_total 0",
+            "polytty_upgrades_refused_total{code=\"link_gone\"} 2",
+            "polytty_sessions_ended_total{kind=\"local\",ending=\"exit\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+    }
+}

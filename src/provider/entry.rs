@@ -1,0 +1,116 @@
+//! A configured provider with its quota and what was last seen of it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use polytty_dialect::{Code, Size};
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{Failure, Provider, Target, Upstream};
+
+/// One `[[providers]]` entry at work.
+pub struct Entry {
+    name: String,
+    kind: Kind,
+    max_sessions: u32,
+    open_timeout: Duration,
+    provider: Box<dyn Provider>,
+    places: Arc<Semaphore>,
+    health: Mutex<Health>,
+}
+
+/// A kind of provider by its two names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// As in `kind = "…"`.
+    pub name: &'static str,
+    /// Towards people.
+    pub title: &'static str,
+}
+
+/// What was last seen of a provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// Nothing was opened yet.
+    #[default]
+    Unknown,
+    /// The last terminal was opened.
+    Ok,
+    /// The last terminal could not be opened, and why.
+    Failing(Code, String),
+}
+
+impl Entry {
+    /// Puts a provider behind its name and quota.
+    pub fn new(
+        name: String,
+        kind: Kind,
+        max_sessions: u32,
+        open_timeout: Duration,
+        provider: Box<dyn Provider>,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(max_sessions as usize));
+        Self { name, kind, max_sessions, open_timeout, provider, places, health: Mutex::default() }
+    }
+
+    /// The name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// From the first dial to a verified terminal.
+    pub fn open_timeout(&self) -> Duration {
+        self.open_timeout
+    }
+
+    /// Sessions that hold a place, and places there are.
+    pub fn sessions(&self) -> (u32, u32) {
+        let free = u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX);
+        (self.max_sessions.saturating_sub(free), self.max_sessions)
+    }
+
+    /// A place for one session; `None` when all are taken.
+    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
+    }
+
+    /// Reads a target.
+    ///
+    /// # Errors
+    ///
+    /// As [`Provider::target`].
+    pub fn target(&self, target: &Value) -> Result<Target, String> {
+        self.provider.target(target)
+    }
+
+    /// Opens a terminal.
+    ///
+    /// # Errors
+    ///
+    /// As [`Provider::open`].
+    pub async fn open(&self, target: &Target, size: Size) -> Result<Box<dyn Upstream>, Failure> {
+        self.provider.open(target, size).await
+    }
+
+    /// What was last seen.
+    pub fn health(&self) -> Health {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers how opening a terminal went.
+    pub fn note_opening(&self, result: Result<(), &Failure>) {
+        let seen = match result {
+            // The provider works; what the caller asked for does not run there.
+            Err(failure) if failure.code == Code::ProviderNotRunning => Health::Ok,
+            Err(failure) => Health::Failing(failure.code, failure.message.clone()),
+            Ok(()) => Health::Ok,
+        };
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+}

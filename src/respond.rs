@@ -1,0 +1,109 @@
+//! HTTP responses: JSON, problems (RFC 9457), and the fields that every response carries.
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use polytty_dialect::Code;
+use serde::Serialize;
+
+/// A response whose body is there as a whole.
+pub type Reply = Response<Full<Bytes>>;
+
+/// A response with a body and the fields that keep browsers from misusing it.
+#[must_use]
+pub fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    reply
+}
+
+/// A JSON response.
+#[must_use]
+pub fn json<T: Serialize>(status: StatusCode, body: &T) -> Reply {
+    match serde_json::to_vec(body) {
+        Ok(body) => reply(status, "application/json", body),
+        Err(error) => {
+            tracing::error!(error = ?error.to_string(), "a response could not be written as JSON");
+            Problem::new(Code::Internal, "the response could not be written").reply()
+        }
+    }
+}
+
+/// What went wrong with a request, as RFC 9457 tells it.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    code: Code,
+    status: StatusCode,
+    detail: String,
+}
+
+impl Problem {
+    /// A problem with the status that belongs to its code.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { code, status, detail: detail.into() }
+    }
+
+    /// A problem with another status.
+    #[must_use]
+    pub fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Its code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The JSON body.
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            r#type: &'static str,
+            title: &'a str,
+            status: u16,
+            detail: &'a str,
+            code: &'static str,
+        }
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let (status, code) = (self.status.as_u16(), self.code.slug());
+        let body = Body { r#type: "about:blank", title, status, detail: &self.detail, code };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    /// The response.
+    #[must_use]
+    pub fn reply(&self) -> Reply {
+        reply(self.status, "application/problem+json", self.body())
+    }
+}
+
+/// Adds a field. A value that cannot stand in a field is left out.
+#[must_use]
+pub fn with(mut reply: Reply, name: HeaderName, value: &str) -> Reply {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        reply.headers_mut().insert(name, value);
+    }
+    reply
+}
+
+/// Ends the connection with this response.
+#[must_use]
+pub fn closing(reply: Reply) -> Reply {
+    with(reply, header::CONNECTION, "close")
+}

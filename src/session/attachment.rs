@@ -1,0 +1,135 @@
+//! One client at a session: its socket, its dialect, and how far it has got.
+
+use std::task::{Context, Poll};
+
+use polytty_dialect::{ClientDialect, Code, Outbox, Role, ServerEvent, Size};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::ending::close_frame;
+use super::{Ending, SessionId};
+use crate::socket::Socket;
+
+/// Bytes of output that may be under way to a client that acknowledges.
+pub(super) const WINDOW: u64 = 128 * 1024;
+
+/// Answers (pongs, notices) that may wait for a client to read. At the bound nothing more is read from it.
+const MAX_REPLIES: usize = 16;
+
+/// Any stream that a client comes over.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// The stream of a client, whatever it is.
+pub type ClientIo = Box<dyn Io>;
+
+/// A client behind its upgrade, ready to be handed to a session.
+pub struct Attachment {
+    socket: Socket<ClientIo>,
+    dialect: Box<dyn ClientDialect>,
+    role: Role,
+    replies: Outbox,
+    /// The last acknowledged offset, from the first `ack` on.
+    acked: Option<u64>,
+}
+
+impl Attachment {
+    /// A client that speaks `dialect` over `socket`.
+    #[must_use]
+    pub fn new(socket: Socket<ClientIo>, dialect: Box<dyn ClientDialect>, role: Role) -> Self {
+        Self { socket, dialect, role, replies: Outbox::new(), acked: None }
+    }
+
+    /// Says that something went wrong, and leaves.
+    pub async fn refuse(mut self, code: Code, message: &str) {
+        let mut outbox = Outbox::new();
+        self.dialect.event(&ServerEvent::Error { code, message, last: true }, &mut outbox);
+        self.socket.send(&outbox);
+        self.socket.leave(code.close(), &format!("{code}: {message}")).await;
+    }
+
+    /// Leaves with a code of the WebSocket protocol itself.
+    pub(super) async fn break_off(self, close: u16, why: &str) {
+        self.socket.leave(close, &format!("bad_message: {why}")).await;
+    }
+
+    /// Lets go of a client that has left.
+    pub(super) async fn part(self) {
+        self.socket.part().await;
+    }
+
+    /// Tells how the session ended, and leaves.
+    pub(super) async fn end(mut self, ending: &Ending) {
+        let mut outbox = Outbox::new();
+        self.dialect.finish(&mut outbox);
+        match ending {
+            Ending::Exit(exit) => self.dialect.event(&ServerEvent::Exit(exit), &mut outbox),
+            other => {
+                if let Some(code) = other.code() {
+                    let message = &other.message();
+                    self.dialect.event(&ServerEvent::Error { code, message, last: true }, &mut outbox);
+                }
+            }
+        }
+        self.socket.send(&outbox);
+        let (code, reason) = close_frame(ending);
+        self.socket.leave(code, &reason).await;
+    }
+
+    /// Tells the client that the terminal is there.
+    pub(super) fn ready(&mut self, session: SessionId, size: Size, offset: u64, input: u64) {
+        let session = &session.to_string();
+        let role = self.role;
+        let event = ServerEvent::Ready { session, role, size, offset, input, window: WINDOW, resume: None };
+        let mut outbox = Outbox::new();
+        self.dialect.event(&event, &mut outbox);
+        self.socket.send(&outbox);
+    }
+
+    /// Queues an answer that goes out before any further output.
+    pub(super) fn reply(&mut self, event: &ServerEvent<'_>) {
+        self.dialect.event(event, &mut self.replies);
+    }
+
+    /// Whether there is room for one more answer.
+    pub(super) fn has_room_for_replies(&self) -> bool {
+        self.replies.len() < MAX_REPLIES
+    }
+
+    /// Writes what is queued, answers first. Ready when the client's side is free for output.
+    pub(super) fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        std::task::ready!(self.socket.poll_flushed(cx));
+        if self.replies.is_empty() {
+            return Poll::Ready(());
+        }
+        self.socket.send(&self.replies);
+        self.replies = Outbox::new();
+        self.socket.poll_flushed(cx)
+    }
+
+    /// Sends output. Call it only after [`Attachment::poll_flushed`] was ready.
+    pub(super) fn output(&mut self, bytes: &[u8], outbox: &mut Outbox) {
+        self.dialect.output(bytes, outbox);
+        self.socket.send(outbox);
+        outbox.clear();
+    }
+
+    /// Output bytes that may follow, when `sent` is the session's offset behind what was sent.
+    pub(super) fn credit(&self, sent: u64) -> u64 {
+        self.acked.map_or(u64::MAX, |acked| (acked + WINDOW).saturating_sub(sent))
+    }
+
+    /// Takes an acknowledgement; `false` when it is beyond what was sent.
+    pub(super) fn ack(&mut self, offset: u64, sent: u64) -> bool {
+        self.acked = Some(self.acked.unwrap_or(0).max(offset));
+        offset <= sent
+    }
+
+    pub(super) fn socket(&mut self) -> &mut Socket<ClientIo> {
+        &mut self.socket
+    }
+
+    pub(super) fn dialect(&mut self) -> &mut dyn ClientDialect {
+        &mut *self.dialect
+    }
+}

@@ -1,0 +1,174 @@
+//! Sessions: remote terminals with an identity, each owned by one task.
+//!
+//! A session is created by the API and waits for its first client. The client's arrival opens the terminal at the
+//! provider; from then on two directions are pumped until either side ends. A client may be lost or replaced, the
+//! session goes on: it is the terminal, not the connection.
+
+mod attachment;
+mod ending;
+mod info;
+mod open;
+mod pump;
+mod registry;
+mod task;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use polytty_dialect::Size;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
+
+use crate::auth::NoRandomness;
+use crate::provider::{Entry, Target};
+
+pub use attachment::{Attachment, ClientIo, Io};
+pub use ending::Ending;
+pub use info::{Info, State};
+pub use registry::{CreateError, Sessions};
+
+use info::Record;
+
+/// Identifies a session. Not a secret: it opens nothing without an API key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId([u8; 16]);
+
+impl SessionId {
+    /// 128 random bits.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system yields no random bytes.
+    pub fn random() -> Result<Self, NoRandomness> {
+        let mut id = [0; 16];
+        SystemRandom::new().fill(&mut id).map_err(|_| NoRandomness)?;
+        Ok(Self(id))
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text.len() != 32 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(());
+        }
+        u128::from_str_radix(text, 16).map(|id| Self(id.to_be_bytes())).map_err(|_| ())
+    }
+}
+
+/// What the creator of a session asks for.
+pub struct Spec {
+    /// Who runs it.
+    pub provider: Arc<Entry>,
+    /// Where, in the provider's terms.
+    pub target: Target,
+    /// Its first size, until a client names one.
+    pub size: Size,
+    /// For whom it was made, as the creator says.
+    pub subject: Option<String>,
+    /// The creator's own notes.
+    pub labels: Vec<(String, String)>,
+}
+
+/// How long sessions live.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetimes {
+    /// How long a session is kept without its client.
+    pub detach_grace: Duration,
+    /// Ends it after so long without input and output.
+    pub idle: Option<Duration>,
+    /// Ends it after so long, however busy.
+    pub max: Option<Duration>,
+}
+
+/// A session as everybody but its task sees it.
+pub struct Session {
+    id: SessionId,
+    record: Record,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Session {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn info(&self) -> Info {
+        self.record.info(self.id)
+    }
+
+    /// Hands it a client. The task is gone when this fails, and the attachment comes back.
+    ///
+    /// # Errors
+    ///
+    /// The attachment, when the session has ended in the meantime.
+    pub async fn attach(&self, attachment: Attachment) -> Result<(), Attachment> {
+        match self.commands.send(Command::Attach(Box::new(attachment))).await {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::SendError(Command::Attach(attachment))) => Err(*attachment),
+            Err(_) => unreachable!("a channel gives back what it was given"),
+        }
+    }
+
+    /// Asks it to end, at the provider too. Whether it was still there to be asked.
+    pub async fn end(&self) -> bool {
+        self.commands.send(Command::End).await.is_ok()
+    }
+
+    /// Tells it that a link was minted which may be used until then. Whether it was still there to be told.
+    pub async fn expect_client(&self, until: Instant) -> bool {
+        self.commands.send(Command::Expect(until)).await.is_ok()
+    }
+}
+
+/// What a session's task is told.
+enum Command {
+    Attach(Box<Attachment>),
+    Expect(Instant),
+    End,
+}
+
+/// How many commands may wait for a session's task; whoever sends more waits, too.
+const COMMANDS: usize = 8;
+
+/// What a session holds as long as it lives: its places in the quotas.
+struct Places {
+    _total: OwnedSemaphorePermit,
+    _provider: OwnedSemaphorePermit,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_reads_back_as_it_was_written_and_nothing_else_is_one() {
+        let id = SessionId::random().unwrap();
+        let text = id.to_string();
+        assert_eq!(text.parse(), Ok(id));
+        for wrong in ["", &text[1..], &format!("{text}0"), &text.to_uppercase().replace('0', "A"), &"+".repeat(32)] {
+            assert!(wrong.parse::<SessionId>().is_err() || *wrong == text, "{wrong:?}");
+        }
+        assert!("+0000000000000000000000000000001".parse::<SessionId>().is_err());
+    }
+}

@@ -1,0 +1,167 @@
+//! All sessions of this process: who is there, who was there lately, and how many there may be.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::info::{Facts, Record};
+use super::{COMMANDS, Info, Lifetimes, Places, Session, SessionId, Spec, task};
+use crate::auth::NoRandomness;
+use crate::observe::Metrics;
+
+/// How many ended sessions are remembered; the oldest is forgotten at the bound.
+const ENDED: usize = 1024;
+
+/// How long a session outwaits its link, so that a link used in its last moment still finds it.
+const OUTWAIT: Duration = Duration::from_secs(5);
+
+/// The sessions of this process.
+pub struct Sessions {
+    live: DashMap<SessionId, Arc<Session>>,
+    ended: Mutex<VecDeque<(SessionId, Info)>>,
+    total: Arc<Semaphore>,
+    tasks: TaskTracker,
+    drain: CancellationToken,
+    lifetimes: Lifetimes,
+    metrics: Arc<Metrics>,
+}
+
+/// Why no session was created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreateError {
+    /// `limits.sessions` are there.
+    Total,
+    /// The provider's `max_sessions` are there.
+    Provider,
+    /// This process is shutting down.
+    Draining,
+    /// The operating system yields no random bytes.
+    NoRandomness,
+}
+
+impl From<NoRandomness> for CreateError {
+    fn from(_: NoRandomness) -> Self {
+        Self::NoRandomness
+    }
+}
+
+impl Sessions {
+    /// An empty registry with room for `max` sessions.
+    #[must_use]
+    pub fn new(max: u32, lifetimes: Lifetimes, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
+            live: DashMap::new(),
+            ended: Mutex::new(VecDeque::new()),
+            total: Arc::new(Semaphore::new(max as usize)),
+            tasks: TaskTracker::new(),
+            drain: CancellationToken::new(),
+            lifetimes,
+            metrics,
+        })
+    }
+
+    /// Creates a session that waits for its first client as long as a link of `ttl` may bring it.
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError`]; nothing was created.
+    pub fn create(self: &Arc<Self>, spec: Spec, ttl: Duration) -> Result<Arc<Session>, CreateError> {
+        if self.drain.is_cancelled() {
+            return Err(CreateError::Draining);
+        }
+        let places = Places {
+            _total: self.total.clone().try_acquire_owned().map_err(|_| CreateError::Total)?,
+            _provider: spec.provider.place().ok_or(CreateError::Provider)?,
+        };
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let facts = Facts {
+            provider: spec.provider.name().into(),
+            kind: spec.provider.kind().name,
+            subject: spec.subject.clone(),
+            labels: spec.labels.clone(),
+            created_at: Timestamp::now(),
+        };
+        let session = Arc::new(Session { id: SessionId::random()?, record: Record::new(facts, spec.size), commands });
+        self.live.insert(session.id, session.clone());
+        let task = task::Task {
+            session: session.clone(),
+            inbox,
+            lifetimes: self.lifetimes,
+            drain: self.drain.child_token(),
+            metrics: self.metrics.clone(),
+            tasks: self.tasks.clone(),
+        };
+        let until = Instant::now() + Self::patience(ttl);
+        let registry = self.clone();
+        let id = session.id;
+        self.tasks.spawn(async move {
+            task.run(spec, until).await;
+            registry.forget(id);
+            drop(places);
+        });
+        Ok(session)
+    }
+
+    /// How long a session waits for the holder of a link that lives for `ttl`.
+    #[must_use]
+    pub fn patience(ttl: Duration) -> Duration {
+        ttl + OUTWAIT
+    }
+
+    /// A session that is there.
+    #[must_use]
+    pub fn get(&self, id: SessionId) -> Option<Arc<Session>> {
+        self.live.get(&id).map(|session| session.value().clone())
+    }
+
+    /// How a session stands, or stood when it ended lately.
+    #[must_use]
+    pub fn info(&self, id: SessionId) -> Option<Info> {
+        if let Some(session) = self.get(id) {
+            return Some(session.info());
+        }
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.iter().rev().find(|(other, _)| *other == id).map(|(_, info)| info.clone())
+    }
+
+    /// All that are there and all that ended lately, the newest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<Info> {
+        let mut list: Vec<_> = self.live.iter().map(|session| session.info()).collect();
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        list.extend(ended.iter().map(|(_, info)| info.clone()));
+        drop(ended);
+        list.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.id.cmp(&b.id)));
+        list.dedup_by(|a, b| a.id == b.id);
+        list
+    }
+
+    /// How many are there.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Ends all sessions and waits until the last client had its Close, `patience` at the most. Whether all left.
+    pub async fn drain(&self, patience: Duration) -> bool {
+        self.drain.cancel();
+        self.tasks.close();
+        tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
+    }
+
+    fn forget(&self, id: SessionId) {
+        let Some((_, session)) = self.live.remove(&id) else { return };
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.len() == ENDED {
+            ended.pop_front();
+        }
+        ended.push_back((id, session.info()));
+    }
+}

@@ -1,0 +1,115 @@
+//! The life of one session: wait for a client, open the terminal, pump, end.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::info::State;
+use super::open::{Opened, Opening};
+use super::pump::Pump;
+use super::{Attachment, Command, Ending, Lifetimes, Session, Spec};
+use crate::observe::Metrics;
+
+/// What a session's task works with.
+pub(super) struct Task {
+    pub(super) session: Arc<Session>,
+    pub(super) inbox: mpsc::Receiver<Command>,
+    pub(super) lifetimes: Lifetimes,
+    pub(super) drain: CancellationToken,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) tasks: TaskTracker,
+}
+
+impl Task {
+    /// Lives the session to its end. `until` is how long it waits for its first client.
+    pub(super) async fn run(mut self, spec: Spec, until: Instant) {
+        let born = Instant::now();
+        let ending = match self.first_client(until).await {
+            Err(ending) => ending,
+            // Boxed, so that a session that only waits holds no room for what comes later.
+            Ok(client) => Box::pin(self.attended(&spec, client, born)).await,
+        };
+        let session = &self.session;
+        self.metrics.session_ended(session.record.facts().kind, ending.label());
+        let (code, exit) = (ending.code().map(polytty_dialect::Code::slug), ending.exit_code());
+        match &ending {
+            Ending::Failed(failure) => tracing::warn!(
+                session = %session.id,
+                provider = ?session.record.facts().provider,
+                code,
+                reason = ?ending.message(),
+                detail = ?failure.detail,
+                "session failed"
+            ),
+            _ => tracing::info!(
+                session = %session.id,
+                provider = ?session.record.facts().provider,
+                code,
+                exit,
+                reason = ?ending.message(),
+                bytes_in = session.record.input(),
+                bytes_out = session.record.output(),
+                "session ended"
+            ),
+        }
+    }
+
+    async fn first_client(&mut self, mut until: Instant) -> Result<Attachment, Ending> {
+        let ending = loop {
+            tokio::select! {
+                () = self.drain.cancelled() => break Ending::Draining,
+                command = timeout_at(until, self.inbox.recv()) => match command {
+                    Ok(Some(Command::Attach(client))) => return Ok(*client),
+                    Ok(Some(Command::Expect(later))) => until = until.max(later),
+                    Ok(Some(Command::End)) => break Ending::Deleted,
+                    Ok(None) | Err(_) => break Ending::Unused,
+                }
+            }
+        };
+        self.close(&ending).await;
+        Err(ending)
+    }
+
+    async fn attended(&mut self, spec: &Spec, client: Attachment, born: Instant) -> Ending {
+        self.session.record.set_state(State::Connecting);
+        tracing::info!(session = %self.session.id, provider = ?spec.provider.name(), "session opens");
+        let opened = Opening::new(self, spec, client).run().await;
+        let (ending, client, upstream) = match opened {
+            Opened::Terminal { upstream, client, early } => {
+                let mut pump = Pump::new(self, upstream, client, early, born);
+                let ending = pump.run().await;
+                let (upstream, client) = pump.into_parts();
+                (ending, client, Some(upstream))
+            }
+            Opened::Nothing { ending, client } => (ending, client, None),
+        };
+        self.close(&ending).await;
+        let client_left = async {
+            if let Some(client) = client {
+                client.end(&ending).await;
+            }
+        };
+        let provider_left = async {
+            if let Some(upstream) = upstream {
+                upstream.end().await;
+            }
+        };
+        tokio::join!(client_left, provider_left);
+        ending
+    }
+
+    /// From here on nobody can attach; who was about to is told how it ended.
+    async fn close(&mut self, ending: &Ending) {
+        self.session.record.end(ending);
+        self.inbox.close();
+        while let Some(command) = self.inbox.recv().await {
+            if let Command::Attach(client) = command {
+                let ending = ending.clone();
+                self.tasks.spawn(async move { client.end(&ending).await });
+            }
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! A WebSocket as the session sees it: whole messages in, an outbox out, liveness and a polite end.
+//!
+//! This is the one place that knows tungstenite. Its defaults do not suit a proxy (a 128 KiB read buffer per socket,
+//! 16 MiB frames reserved from a header alone, an unlimited write buffer), so every one of its limits is set here.
+
+mod meter;
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Sink, Stream};
+use polytty_dialect::{Kind, Outbox};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, Sleep, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+pub use meter::Meter;
+pub use tokio_tungstenite::tungstenite::protocol::Role;
+
+/// Read buffer of a socket, in bytes. It is owned for as long as the socket lives, hence small.
+const READ_BUFFER: usize = 8 * 1024;
+
+/// What may wait in a socket's write buffer, in bytes: one turn of 64 KiB in a dialect that writes six bytes for one,
+/// and room for control frames. At the bound the socket counts as broken.
+const WRITE_BUFFER: usize = 1024 * 1024;
+
+/// The longest that a peer may take to read what was written before our Close.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// How long we read on after our Close, so that no reset destroys the tail of what the peer has yet to read.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// The longest close reason, in bytes (RFC 6455, section 5.5, less the two bytes of the code).
+const MAX_REASON: usize = 123;
+
+/// The limits and the pace of one socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Which end of the connection we are.
+    pub role: Role,
+    /// The largest message that is taken, and the largest frame.
+    pub max_message: usize,
+    /// A ping is sent when nothing was heard for so long. Middleboxes cut at 30 s.
+    pub ping_every: Duration,
+    /// The peer is lost when nothing is heard, and nothing can be written, for so long after a ping.
+    pub pong_within: Duration,
+}
+
+/// What [`Socket::poll_recv`] found. All but [`Incoming::Message`] are final.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A whole data message.
+    Message(Kind, Bytes),
+    /// The peer sent a Close; `None` without a code (1005). The answer is queued.
+    Closed(Option<u16>),
+    /// The connection ended in order, but without a Close (1006).
+    Ended,
+    /// The peer broke the WebSocket protocol or a limit: the code to close with, and why.
+    Broken(u16, &'static str),
+    /// The connection failed: reset, TLS error, or a ping that nobody answered.
+    Lost(String),
+}
+
+/// A WebSocket over any stream. Not cancel-safe in the middle of [`Socket::leave`] only.
+pub struct Socket<S> {
+    stream: WebSocketStream<Meter<S>>,
+    options: Options,
+    alarm: Pin<Box<Sleep>>,
+    heard: Instant,
+    pinged: Option<Pinged>,
+    unflushed: bool,
+    /// The frame parser is out of step or at its end; only raw bytes can still be read.
+    deaf: bool,
+    failed: Option<String>,
+}
+
+struct Pinged {
+    progress: u64,
+    deadline: Instant,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    /// Takes a stream behind its opening handshake, with the bytes that were read behind the head.
+    pub async fn new(stream: S, already_read: Bytes, options: Options) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER / 2)
+            .max_write_buffer_size(WRITE_BUFFER)
+            .max_message_size(Some(options.max_message))
+            .max_frame_size(Some(options.max_message))
+            .accept_unmasked_frames(false);
+        let stream =
+            WebSocketStream::from_partially_read(Meter::new(stream), already_read.into(), options.role, Some(config))
+                .await;
+        let now = Instant::now();
+        Self {
+            stream,
+            options,
+            alarm: Box::pin(tokio::time::sleep_until(now + options.ping_every)),
+            heard: now,
+            pinged: None,
+            unflushed: false,
+            deaf: false,
+            failed: None,
+        }
+    }
+
+    /// The next data message, or how it ended. Answers pings and keeps its own liveness.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        if let Poll::Ready(lost) = self.poll_alive(cx) {
+            return Poll::Ready(lost);
+        }
+        loop {
+            let next = ready!(Pin::new(&mut self.stream).poll_next(cx));
+            self.heard = Instant::now();
+            self.pinged = None;
+            match next {
+                Some(Ok(Message::Text(text))) => {
+                    return Poll::Ready(Incoming::Message(Kind::Text, text.into()));
+                }
+                Some(Ok(Message::Binary(bytes))) => return Poll::Ready(Incoming::Message(Kind::Binary, bytes)),
+                Some(Ok(Message::Ping(_))) => self.unflushed = true,
+                Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Close(frame))) => {
+                    self.unflushed = true;
+                    return Poll::Ready(Incoming::Closed(frame.map(|frame| frame.code.into())));
+                }
+                Some(Err(error)) => {
+                    self.deaf = true;
+                    return Poll::Ready(verdict(error));
+                }
+                None => {
+                    self.deaf = true;
+                    return Poll::Ready(Incoming::Ended);
+                }
+            }
+        }
+    }
+
+    /// Queues messages. Call it only after [`Socket::poll_flushed`] was ready, so that at most one turn waits.
+    pub fn send(&mut self, outbox: &Outbox) {
+        for message in outbox.iter() {
+            let payload = Bytes::copy_from_slice(message.payload);
+            let message = match message.kind {
+                Kind::Binary => Message::Binary(payload),
+                Kind::Text => match payload.try_into() {
+                    Ok(text) => Message::Text(text),
+                    Err(_) => {
+                        self.fail("a dialect made text that is not UTF-8");
+                        return;
+                    }
+                },
+            };
+            self.queue(message);
+        }
+    }
+
+    /// Ready when everything queued has been handed to the kernel. A failure counts as ready; reading tells of it.
+    pub fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.unflushed {
+            return Poll::Ready(());
+        }
+        if let Err(error) = ready!(Pin::new(&mut self.stream).poll_flush(cx)) {
+            self.fail(&error.to_string());
+        }
+        self.unflushed = false;
+        Poll::Ready(())
+    }
+
+    /// Whether writing has failed, and with what.
+    pub fn failure(&self) -> Option<&str> {
+        self.failed.as_deref()
+    }
+
+    /// Bytes read from and written to the transport.
+    pub fn transferred(&self) -> (u64, u64) {
+        (self.stream.get_ref().read(), self.stream.get_ref().written())
+    }
+
+    /// Leaves: everything queued, a Close with `code` and `reason`, then reading on until the peer's Close, its end,
+    /// or 5 s. A peer that does not read gets 30 s.
+    pub async fn leave(mut self, code: u16, reason: &str) {
+        let frame = CloseFrame { code: CloseCode::from(code), reason: clip(reason).into() };
+        self.queue(Message::Close(Some(frame)));
+        if self.failed.is_none() {
+            let flushed = timeout(DRAIN, std::future::poll_fn(|cx| self.poll_flushed(cx))).await;
+            if flushed.is_ok() && self.failed.is_none() {
+                let _ = timeout(LINGER, self.peer_gone()).await;
+            }
+        }
+        let _ = timeout(Duration::from_secs(1), self.stream.get_mut().shutdown()).await;
+    }
+
+    /// Answers the peer's Close, if there is one to answer, and lets go.
+    pub async fn part(mut self) {
+        let _ = timeout(LINGER, std::future::poll_fn(|cx| self.poll_flushed(cx))).await;
+        let _ = timeout(Duration::from_secs(1), self.stream.get_mut().shutdown()).await;
+    }
+
+    async fn peer_gone(&mut self) {
+        while !self.deaf {
+            let next = std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_next(cx)).await;
+            match next {
+                Some(Ok(Message::Close(_))) | None => return,
+                Some(Ok(_)) => {}
+                Some(Err(_)) => self.deaf = true,
+            }
+        }
+        // The peer no longer speaks frames that we understand: say that no more will come, and let it finish.
+        let _ = self.stream.get_mut().shutdown().await;
+        let mut waste = [0; 4096];
+        loop {
+            let mut waste = ReadBuf::new(&mut waste);
+            let read = std::future::poll_fn(|cx| Pin::new(self.stream.get_mut()).poll_read(cx, &mut waste)).await;
+            if read.is_err() || waste.filled().is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn queue(&mut self, message: Message) {
+        match Pin::new(&mut self.stream).start_send(message) {
+            Ok(()) => self.unflushed = true,
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
+    fn fail(&mut self, why: &str) {
+        self.failed.get_or_insert_with(|| why.to_owned());
+    }
+
+    /// Keeps the connection warm while nobody reads from it. Only a failure to write is ready here: a peer whose
+    /// answers we do not read cannot be called silent.
+    pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        self.heard = Instant::now();
+        if let Some(ping) = &mut self.pinged {
+            ping.deadline = self.heard + self.options.pong_within;
+        }
+        self.poll_alive(cx)
+    }
+
+    /// Sends a ping when it is quiet; ready when the peer has been quiet for too long.
+    fn poll_alive(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        if let Some(why) = &self.failed {
+            return Poll::Ready(Incoming::Lost(why.clone()));
+        }
+        while self.alarm.as_mut().poll_elapsed(cx).is_ready() {
+            let now = Instant::now();
+            let progress = self.stream.get_ref().written();
+            let next = match &mut self.pinged {
+                // Whatever the kernel took since then shows that the peer still reads, if slowly.
+                Some(ping) if ping.progress != progress => {
+                    ping.progress = progress;
+                    ping.deadline = now + self.options.pong_within;
+                    ping.deadline
+                }
+                Some(ping) if now >= ping.deadline => {
+                    return Poll::Ready(Incoming::Lost("nobody answered a ping".to_owned()));
+                }
+                Some(ping) => ping.deadline,
+                None if now < self.heard + self.options.ping_every => self.heard + self.options.ping_every,
+                None => {
+                    self.queue(Message::Ping(Bytes::new()));
+                    let _ = self.poll_flushed(cx);
+                    let progress = self.stream.get_ref().written();
+                    let deadline = now + self.options.pong_within;
+                    self.pinged = Some(Pinged { progress, deadline });
+                    deadline
+                }
+            };
+            self.alarm.as_mut().reset(next);
+        }
+        Poll::Pending
+    }
+}
+
+trait PollElapsed {
+    fn poll_elapsed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+impl PollElapsed for Sleep {
+    fn poll_elapsed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Future::poll(self, cx)
+    }
+}
+
+/// What an error of tungstenite means to us.
+fn verdict(error: Error) -> Incoming {
+    use tokio_tungstenite::tungstenite::error::ProtocolError;
+    match error {
+        Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Incoming::Ended,
+        Error::Protocol(_) => Incoming::Broken(1002, "a frame breaks RFC 6455"),
+        Error::Utf8(_) => Incoming::Broken(1007, "a text message is not UTF-8"),
+        Error::Capacity(_) => Incoming::Broken(1009, "a message is over the limit"),
+        Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Incoming::Lost("the TLS connection was cut without a farewell".to_owned())
+        }
+        other => Incoming::Lost(other.to_string()),
+    }
+}
+
+/// Cuts a close reason at a character boundary.
+fn clip(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(MAX_REASON)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+
+    fn options(role: Role) -> Options {
+        Options { role, max_message: 1024, ping_every: Duration::from_secs(25), pong_within: Duration::from_secs(20) }
+    }
+
+    async fn pair() -> (Socket<DuplexStream>, Socket<DuplexStream>) {
+        let (a, b) = duplex(256 * 1024);
+        (
+            Socket::new(a, Bytes::new(), options(Role::Server)).await,
+            Socket::new(b, Bytes::new(), options(Role::Client)).await,
+        )
+    }
+
+    async fn recv(socket: &mut Socket<DuplexStream>) -> Incoming {
+        std::future::poll_fn(|cx| socket.poll_recv(cx)).await
+    }
+
+    fn outbox(texts: &[&str]) -> Outbox {
+        let mut outbox = Outbox::new();
+        for text in texts {
+            outbox.message(Kind::Text, |buffer| buffer.extend_from_slice(text.as_bytes()));
+        }
+        outbox
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_peer_that_answers_pings_is_kept_and_a_dead_one_is_found() {
+        let (mut server, mut client) = pair().await;
+        let answering = tokio::spawn(async move {
+            let started = Instant::now();
+            let waited = timeout(Duration::from_secs(120), recv(&mut client)).await;
+            assert!(waited.is_err(), "the server sends nothing but pings, got {waited:?}");
+            started.elapsed()
+        });
+        let lost = timeout(Duration::from_secs(600), recv(&mut server)).await.unwrap();
+        assert!(matches!(lost, Incoming::Ended | Incoming::Lost(_)), "{lost:?}");
+        assert!(answering.await.unwrap() >= Duration::from_secs(120));
+
+        let (mut server, silent) = pair().await;
+        let started = Instant::now();
+        let lost = recv(&mut server).await;
+        assert!(matches!(lost, Incoming::Lost(_)), "{lost:?}");
+        assert!(started.elapsed() <= Duration::from_secs(46), "{:?}", started.elapsed());
+        drop(silent);
+    }
+
+    #[tokio::test]
+    async fn everything_queued_arrives_before_the_close_and_its_reason_is_cut_to_size() {
+        let (mut server, mut client) = pair().await;
+        server.send(&outbox(&["one", "two"]));
+        let reason = "internal: ".to_owned() + &"ä".repeat(200);
+        let leaving = tokio::spawn(async move { server.leave(4500, &reason).await });
+        for text in ["one", "two"] {
+            assert!(matches!(recv(&mut client).await, Incoming::Message(Kind::Text, got) if got == text));
+        }
+        assert!(matches!(recv(&mut client).await, Incoming::Closed(Some(4500))));
+        client.part().await;
+        leaving.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_message_over_the_limit_is_told_apart_from_a_broken_frame_and_from_bad_text() {
+        for (bytes, code) in [
+            (&[0x82, 0xfe, 0x04, 0x01, 0, 0, 0, 0][..], 1009),
+            (&[0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0][..], 1009),
+            (&[0xf2, 0x80, 0, 0, 0, 0][..], 1002),
+            (&[0x82, 0x01, 0x41][..], 1002),
+            (&[0x81, 0x81, 0, 0, 0, 0, 0xff][..], 1007),
+        ] {
+            let (ours, mut theirs) = duplex(4096);
+            let mut server = Socket::new(ours, Bytes::new(), options(Role::Server)).await;
+            theirs.write_all(bytes).await.unwrap();
+            theirs.flush().await.unwrap();
+            let found = recv(&mut server).await;
+            assert!(matches!(found, Incoming::Broken(got, _) if got == code), "{bytes:?}: {found:?}");
+            let leaving = tokio::spawn(server.leave(code, "bad"));
+            let mut close = [0; 4];
+            theirs.read_exact(&mut close).await.unwrap();
+            assert_eq!((close[0], u16::from_be_bytes([close[2], close[3]])), (0x88, code));
+            drop(theirs);
+            leaving.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_read_behind_the_handshake_belong_to_the_session() {
+        let (ours, _theirs) = duplex(64);
+        let early = Bytes::from_static(&[0x82, 0x81, 0, 0, 0, 0, b'x']);
+        let mut server = Socket::new(ours, early, options(Role::Server)).await;
+        assert!(matches!(recv(&mut server).await, Incoming::Message(Kind::Binary, got) if got == "x"));
+    }
+}

@@ -1,0 +1,187 @@
+//! One-time links: a ticket is minted, and exactly one upgrade redeems it.
+//!
+//! A ticket is 256 random bits. Only its SHA-256 is kept, so what a store leaks opens nothing. Redeeming is one atomic
+//! take that returns a [`Grant`]; nothing looks first and spends later. A spent or expired ticket is remembered for a
+//! while, to tell its holder why, and is then as unknown as one that never was.
+
+mod memory;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use polytty_dialect::{Code, Role};
+
+use crate::session::SessionId;
+
+pub use memory::MemoryStore;
+
+/// The secret in a link. It shows itself only as part of the URL that is handed to its holder.
+pub struct Ticket(String);
+
+/// Length of a ticket in characters: 32 bytes in base64url without padding.
+pub const TICKET_LEN: usize = 43;
+
+impl Ticket {
+    /// The characters that stand behind `/t/`.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ticket(***)")
+    }
+}
+
+/// SHA-256 of a ticket's characters.
+pub type Hash = [u8; 32];
+
+/// What a ticket is good for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purpose {
+    /// The session to attach to.
+    pub session: SessionId,
+    /// As what.
+    pub role: Role,
+    /// The dialect for a client that offers no subprotocol.
+    pub dialect: Option<&'static str>,
+}
+
+/// Proof that a ticket was redeemed. Only this module can make one, and it is used up by attaching.
+#[derive(Debug)]
+pub struct Grant {
+    purpose: Purpose,
+}
+
+impl Grant {
+    /// What its holder may do.
+    #[must_use]
+    pub fn purpose(&self) -> &Purpose {
+        &self.purpose
+    }
+}
+
+/// Why a ticket was not redeemed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It was used, or its time is over.
+    Gone,
+    /// There is no such ticket, or no longer.
+    Unknown,
+}
+
+impl Refused {
+    /// The stable name.
+    #[must_use]
+    pub fn code(self) -> Code {
+        match self {
+            Self::Gone => Code::LinkGone,
+            Self::Unknown => Code::NotFound,
+        }
+    }
+
+    /// A sentence for whoever held the link.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::Gone => "this link was already used or has expired; ask for a new one",
+            Self::Unknown => "there is no such link",
+        }
+    }
+}
+
+/// Why no ticket was minted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MintError {
+    /// `limits.tickets` are outstanding.
+    Full,
+    /// The operating system yields no random bytes.
+    NoRandomness,
+}
+
+impl MintError {
+    /// The stable name.
+    #[must_use]
+    pub fn code(self) -> Code {
+        match self {
+            Self::Full => Code::QuotaExceeded,
+            Self::NoRandomness => Code::Internal,
+        }
+    }
+}
+
+/// A future that a store hands out.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where tickets are kept. Both calls are atomic.
+pub trait TicketStore: Send + Sync {
+    /// Keeps a ticket for `ttl`.
+    fn put(&self, hash: Hash, purpose: Purpose, ttl: Duration) -> StoreFuture<'_, Result<(), MintError>>;
+
+    /// Takes a ticket out. Of any number of simultaneous calls for one hash, exactly one gets it.
+    fn take(&self, hash: Hash) -> StoreFuture<'_, Result<Purpose, Refused>>;
+}
+
+/// Mints and redeems.
+#[derive(Clone)]
+pub struct Tickets {
+    store: Arc<dyn TicketStore>,
+    ttl: Duration,
+}
+
+impl Tickets {
+    /// Tickets in `store` that live for `ttl`.
+    #[must_use]
+    pub fn new(store: Arc<dyn TicketStore>, ttl: Duration) -> Self {
+        Self { store, ttl }
+    }
+
+    /// How long a ticket lives.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// Makes a ticket.
+    ///
+    /// # Errors
+    ///
+    /// [`MintError`]; nothing was kept.
+    pub async fn mint(&self, purpose: Purpose) -> Result<Ticket, MintError> {
+        let mut secret = [0; 32];
+        SystemRandom::new().fill(&mut secret).map_err(|_| MintError::NoRandomness)?;
+        let ticket = Ticket(URL_SAFE_NO_PAD.encode(secret));
+        self.store.put(hash(&ticket.0), purpose, self.ttl).await?;
+        Ok(ticket)
+    }
+
+    /// Spends a ticket. This is the only way to a [`Grant`].
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`]; a text that cannot be a ticket is unknown and is not looked up.
+    pub async fn redeem(&self, ticket: &str) -> Result<Grant, Refused> {
+        let well_formed = ticket.len() == TICKET_LEN
+            && ticket.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        if !well_formed {
+            return Err(Refused::Unknown);
+        }
+        let purpose = self.store.take(hash(ticket)).await?;
+        Ok(Grant { purpose })
+    }
+}
+
+fn hash(ticket: &str) -> Hash {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, ticket.as_bytes()).as_ref());
+    hash
+}

@@ -1,0 +1,74 @@
+// Long pastes arrive whole, whatever the terminal's mode: the far shell hashes what it got.
+
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { launch, listenToConsole } from './lib/browser.mjs';
+import { openDemoPage, openTerminalAt, setPrompt } from './lib/demo-page.mjs';
+import { startDemo } from './lib/demo.mjs';
+
+/** Bytes of a long paste. */
+const LONG = 200_000;
+
+/** A terminal in its line mode holds lines of up to 4095 bytes. */
+const LINE = 4_000;
+
+let demo;
+let browser;
+let screen;
+let said;
+
+before(async () => {
+  demo = await startDemo();
+  browser = await launch(demo);
+  const context = await browser.newContext();
+  said = listenToConsole(context);
+  const page = await openDemoPage(context, demo.page);
+  screen = await openTerminalAt(page, 'pai');
+  await setPrompt(screen);
+});
+
+after(async () => {
+  await browser?.close();
+  await demo?.stop();
+});
+
+test('200 kB in lines arrive whole, while the terminal echoes them', async () => {
+  const text = letters(LONG).replace(new RegExp(`(.{${LINE - 1}}).`, 'g'), '$1\n').slice(0, -1) + '\n';
+  await screen.command(`echo list""ening; head -c ${text.length} | sha256sum`);
+  await screen.shows(/^listening$/);
+  await screen.paste(text);
+  const [, digest] = await screen.shows(/^([0-9a-f]{64})\b/, 60_000);
+  assert.equal(digest, sha256(text));
+  await screen.endsWith('ready>');
+});
+
+test('200 kB in one line arrive whole where the terminal takes bytes as they come', async () => {
+  const text = letters(LONG);
+  await screen.command(`stty -icanon -echo; echo un""cooked; head -c ${text.length} | sha256sum; stty icanon echo`);
+  await screen.shows(/^uncooked$/);
+  await screen.paste(text);
+  const expected = sha256(text);
+  const [, digest] = await screen.shows(new RegExp(`^(${expected})\\b`), 60_000);
+  assert.equal(digest, expected);
+  await screen.endsWith('ready>');
+});
+
+test('nothing was said on the console', () => {
+  assert.deepEqual(said, []);
+});
+
+/** Letters in an order that repeats only after long, so that a lost or doubled piece shows. */
+function letters(count) {
+  let state = 1;
+  let text = '';
+  while (text.length < count) {
+    state = (state * 48_271) % 2_147_483_647;
+    text += String.fromCharCode(97 + (state % 26));
+  }
+  return text;
+}
+
+function sha256(text) {
+  return createHash('sha256').update(text).digest('hex');
+}

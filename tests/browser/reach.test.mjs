@@ -1,0 +1,184 @@
+// The page serves whoever comes: by keyboard alone, in a small window, in light and in dark.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { launch, listenToConsole } from './lib/browser.mjs';
+import { contrasts } from './lib/contrast.mjs';
+import { openDemoPage } from './lib/demo-page.mjs';
+import { startDemo } from './lib/demo.mjs';
+import { expectState } from './lib/expect.mjs';
+import { Screen } from './lib/screen.mjs';
+
+/** WCAG 2, success criterion 1.4.3. */
+const LEAST_CONTRAST = 4.5;
+
+let demo;
+let browser;
+let context;
+let page;
+let said;
+
+before(async () => {
+  demo = await startDemo();
+  browser = await launch(demo);
+  context = await browser.newContext({ viewport: { width: 1100, height: 720 }, reducedMotion: 'reduce' });
+  said = listenToConsole(context);
+  page = await openDemoPage(context, demo.page);
+});
+
+after(async () => {
+  await browser?.close();
+  await demo?.stop();
+});
+
+test('the keyboard alone chooses, opens, leaves, ends and comes back', async () => {
+  assert.deepEqual(await tabStops(page), ['theme', 'provider', 'Open terminal']);
+
+  await page.locator('input:checked').focus();
+  const chosen = await page.locator('input:checked').inputValue();
+  await page.keyboard.press('ArrowDown');
+  assert.notEqual(await page.locator('input:checked').inputValue(), chosen);
+  await page.keyboard.press('ArrowUp');
+  await page.keyboard.press('Enter');
+  await expectState(page, /^Connected to /);
+
+  const screen = new Screen(page);
+  await screen.command('echo ty""ped');
+  await screen.shows(/^typed$/);
+
+  await page.keyboard.press('Control+.');
+  assert.equal(await focused(page), 'leave');
+  assert.deepEqual(await tabStopsBackFrom(page), ['wire-toggle']);
+  await page.keyboard.press('Enter');
+  assert.equal(await page.locator('#wire').isVisible(), true);
+  await page.keyboard.press('Enter');
+  assert.equal(await page.locator('#wire').isVisible(), false);
+
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await expectState(page, /^Ended/);
+  assert.equal(await focused(page), 'again');
+  await page.keyboard.press('Tab');
+  assert.equal(await focused(page), 'back');
+  await page.keyboard.press('Enter');
+  await expectState(page, /^Ready$/);
+  assert.equal(await focused(page), 'provider');
+});
+
+test('what has the focus shows it', async () => {
+  for (const stop of await tabStops(page)) {
+    await page.keyboard.press('Tab');
+    const { outlineStyle, outlineWidth } = await page.evaluate(() => {
+      const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement.closest('label') ?? document.activeElement);
+      return { outlineStyle, outlineWidth: Number.parseFloat(outlineWidth) };
+    });
+    assert.equal(await focused(page), stop);
+    assert.equal(outlineStyle, 'solid', stop);
+    assert.ok(outlineWidth >= 2, stop);
+  }
+});
+
+test('at 360 by 640 nothing is wider than the window', async () => {
+  await page.setViewportSize({ width: 360, height: 640 });
+  await eachView(page, async (view) => {
+    const { scroll, window } = await page.evaluate(() => ({ scroll: document.documentElement.scrollWidth, window: innerWidth }));
+    assert.ok(scroll <= window, `${view}: ${scroll} px in a window of ${window}`);
+    assert.deepEqual(await outside(page), [], view);
+  });
+  await page.setViewportSize({ width: 1100, height: 720 });
+});
+
+for (const colorScheme of ['light', 'dark']) {
+  test(`in ${colorScheme} all text stands out from its ground`, async () => {
+    await page.emulateMedia({ colorScheme });
+    await eachView(page, async (view) => {
+      const texts = await contrasts(page);
+      assert.ok(texts.length > 3, `${view}: there is text to measure`);
+      assert.deepEqual(texts.filter(({ ratio }) => ratio < LEAST_CONTRAST), [], view);
+    });
+    const ground = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    const [red] = ground.match(/\d+/g).map(Number);
+    assert.ok(colorScheme === 'light' ? red > 200 : red < 60, `the ground is ${ground}`);
+  });
+}
+
+test('the button for the colours overrides the system and is remembered', async () => {
+  await page.emulateMedia({ colorScheme: 'light' });
+  const theme = page.locator('#theme');
+  const looks = () => page.evaluate(() => getComputedStyle(document.documentElement).colorScheme);
+  await theme.click();
+  assert.equal(await looks(), 'light');
+  await theme.click();
+  assert.equal(await looks(), 'dark');
+  await page.reload();
+  assert.equal(await looks(), 'dark');
+  await theme.click();
+  assert.equal(await looks(), 'light dark');
+});
+
+test('nothing was said on the console', () => {
+  assert.deepEqual(said, []);
+});
+
+/** Walks through the page's views, beginning and ending with the list of providers. */
+async function eachView(at, check) {
+  await expectState(at, /^Ready$/);
+  await check('providers');
+
+  await at.locator('input[value="local"]').check();
+  await at.getByRole('button', { name: 'Open terminal' }).click();
+  await expectState(at, /^Connected to /);
+  const screen = new Screen(at);
+  await screen.command("for c in 0 1 2 3 4 5 6 7; do printf '\\033[3%dm text \\033[9%dm bright' $c $c; done; printf '\\033[0m co''lours\\n'");
+  await screen.shows(/ colours$/);
+  await check('terminal');
+
+  await at.getByRole('button', { name: 'Wire' }).click();
+  await check('wire');
+  await at.getByRole('button', { name: 'Wire' }).click();
+
+  await at.getByRole('button', { name: 'End session' }).click();
+  await expectState(at, /^Ended/);
+  await check('ending');
+  await at.getByRole('button', { name: 'All providers' }).click();
+  await expectState(at, /^Ready$/);
+}
+
+/** Visible elements that reach over the left or right edge of the window. */
+async function outside(at) {
+  return at.evaluate(() =>
+    [...document.querySelectorAll('body *')]
+      .filter((element) => element.checkVisibility() && !element.closest('.xterm, .visually-hidden'))
+      .map((element) => ({ element, box: element.getBoundingClientRect() }))
+      .filter(({ box }) => box.width > 0 && (box.left < -0.5 || box.right > innerWidth + 0.5))
+      .map(({ element, box }) => `${element.tagName} ${element.id || element.className} ${box.left}–${box.right}`),
+  );
+}
+
+/** Names what the Tab key reaches from the top of the page, in order. */
+async function tabStops(at) {
+  await at.evaluate(() => {
+    document.body.tabIndex = -1;
+    document.body.focus();
+    document.body.removeAttribute('tabindex');
+  });
+  const stops = [];
+  for (;;) {
+    await at.keyboard.press('Tab');
+    const stop = await focused(at);
+    if (stop === 'body' || stops.includes(stop)) return stops;
+    stops.push(stop);
+  }
+}
+
+async function tabStopsBackFrom(at) {
+  await at.keyboard.press('Shift+Tab');
+  return [await focused(at)];
+}
+
+async function focused(at) {
+  return at.evaluate(() => {
+    const { id, name, textContent, localName } = document.activeElement;
+    return localName === 'body' ? 'body' : id || name || textContent.trim();
+  });
+}

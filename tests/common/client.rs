@@ -1,0 +1,174 @@
+//! A WebSocket client that speaks what it is told to.
+
+use futures_util::{SinkExt, StreamExt};
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::{Link, PATIENCE, Site};
+
+/// What a client says in its handshake.
+#[derive(Clone, Copy, Debug)]
+pub struct Connect<'a> {
+    pub subprotocol: Option<&'a str>,
+    pub origin: Option<&'a str>,
+}
+
+impl Default for Connect<'_> {
+    fn default() -> Self {
+        Self { subprotocol: Some("polytty.v1"), origin: None }
+    }
+}
+
+/// How a connection was closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    pub code: u16,
+    pub reason: String,
+}
+
+/// An attached client. What it has read is kept: output, and everything that was said beside it.
+pub struct Client {
+    pub ws: WebSocketStream<TlsStream<TcpStream>>,
+    pub session: String,
+    pub subprotocol: Option<String>,
+    pub output: Vec<u8>,
+    pub said: Vec<Value>,
+    pub closed: Option<Closed>,
+    looked: usize,
+}
+
+impl Client {
+    /// Uses a link; an HTTP status where the upgrade is refused.
+    pub async fn connect(site: &Site, link: &Link, how: Connect<'_>) -> Result<Self, StatusCode> {
+        Self::connect_over(site.dial().await, site, link, how).await
+    }
+
+    /// The same over a connection that is there already.
+    pub async fn connect_over(
+        stream: TlsStream<TcpStream>,
+        site: &Site,
+        link: &Link,
+        how: Connect<'_>,
+    ) -> Result<Self, StatusCode> {
+        let mut request = Request::builder()
+            .uri(format!("ws://{}{}", site.address, link.path()))
+            .header("host", site.address.to_string())
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", tokio_tungstenite::tungstenite::handshake::client::generate_key());
+        if let Some(origin) = how.origin {
+            request = request.header("origin", origin);
+        }
+        if let Some(subprotocol) = how.subprotocol {
+            request = request.header("sec-websocket-protocol", subprotocol);
+        }
+        let connecting = tokio_tungstenite::client_async(request.body(()).unwrap(), stream);
+        match timeout(PATIENCE, connecting).await.expect("an upgrade is answered") {
+            Ok((ws, response)) => Ok(Self {
+                ws,
+                session: link.session.clone(),
+                subprotocol: response
+                    .headers()
+                    .get("sec-websocket-protocol")
+                    .map(|value| value.to_str().unwrap().to_owned()),
+                output: Vec::new(),
+                said: Vec::new(),
+                closed: None,
+                looked: 0,
+            }),
+            Err(Error::Http(response)) => Err(response.status()),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// Reads one message; `false` once the connection is over.
+    pub async fn read(&mut self) -> bool {
+        let message = timeout(PATIENCE, self.ws.next()).await;
+        let message = message.unwrap_or_else(|_| panic!("nothing comes behind {:?}", self.tail()));
+        match message {
+            Some(Ok(Message::Binary(bytes))) => self.output.extend_from_slice(&bytes),
+            Some(Ok(Message::Text(text))) => self.said.push(serde_json::from_str(&text).unwrap()),
+            Some(Ok(Message::Close(frame))) => {
+                let frame = frame.map(|frame| (u16::from(frame.code), frame.reason.to_string()));
+                let (code, reason) = frame.unwrap_or((1005, String::new()));
+                self.closed = Some(Closed { code, reason });
+            }
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => {
+                self.closed.get_or_insert(Closed { code: 1006, reason: String::new() });
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Reads until something beside output is said, and returns it.
+    pub async fn hear(&mut self, operation: &str) -> Value {
+        loop {
+            if let Some(at) = self.said[self.looked..].iter().position(|said| said["operation"] == operation) {
+                self.looked += at + 1;
+                return self.said[self.looked - 1].clone();
+            }
+            assert!(self.read().await, "no {operation} before the end: {:?} {:?}", self.said, self.closed);
+        }
+    }
+
+    pub async fn ready(&mut self) -> Value {
+        self.hear("ready").await
+    }
+
+    /// Reads until the output holds `wanted` behind what was waited for before, and returns all of it up to there.
+    pub async fn see(&mut self, wanted: &str) -> String {
+        loop {
+            if let Some(at) = find(&self.output, wanted.as_bytes()) {
+                let rest = self.output.split_off(at + wanted.len());
+                let seen = std::mem::replace(&mut self.output, rest);
+                return String::from_utf8_lossy(&seen).into_owned();
+            }
+            assert!(self.read().await, "no {wanted:?} before the end: {:?} {:?}", self.tail(), self.closed);
+        }
+    }
+
+    /// Reads to the end of the connection.
+    pub async fn drain(&mut self) -> Closed {
+        while self.read().await {}
+        self.closed.clone().unwrap()
+    }
+
+    pub async fn say(&mut self, message: Value) {
+        self.ws.send(Message::text(message.to_string())).await.unwrap();
+    }
+
+    /// Types, as binary.
+    pub async fn type_bytes(&mut self, bytes: &[u8]) {
+        self.ws.send(Message::binary(bytes.to_vec())).await.unwrap();
+    }
+
+    /// Types, as text.
+    pub async fn type_text(&mut self, text: &str) {
+        self.say(json!({ "operation": "stdin", "data": text })).await;
+    }
+
+    /// Runs a line in the shell and returns what it printed. The marker is split in the line, so that its echo is not
+    /// taken for the answer.
+    pub async fn run(&mut self, line: &str) -> String {
+        self.type_text(&format!("{line}; echo end''-of-run\r")).await;
+        let seen = self.see("end-of-run\r\n").await;
+        let start = seen.find("end''-of-run").map_or(0, |at| at + "end''-of-run".len());
+        seen[start..seen.len() - "end-of-run\r\n".len()].trim_start().to_owned()
+    }
+
+    fn tail(&self) -> String {
+        String::from_utf8_lossy(&self.output[self.output.len().saturating_sub(300)..]).into_owned()
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}

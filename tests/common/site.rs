@@ -1,0 +1,148 @@
+//! What a client knows of a proxy: where it is, what to trust, and a key.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::{Client, Connect, PATIENCE, eventually};
+
+/// A proxy from outside.
+pub struct Site {
+    pub address: SocketAddr,
+    pub key: String,
+    pub pai_target: Value,
+    tls: TlsConnector,
+}
+
+/// A minted link.
+#[derive(Clone, Debug)]
+pub struct Link {
+    pub session: String,
+    pub url: String,
+}
+
+impl Link {
+    /// The path of the link, `/t/…`.
+    pub fn path(&self) -> &str {
+        &self.url[self.url.find("/t/").expect("a link has a path")..]
+    }
+}
+
+/// An answer of the API.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Site {
+    pub fn new(address: SocketAddr, key: String, pai_target: Value, root: CertificateDer<'static>) -> Self {
+        Self { address, key, pai_target, tls: trusting(root) }
+    }
+
+    /// A TLS connection.
+    pub async fn dial(&self) -> TlsStream<TcpStream> {
+        let tcp = TcpStream::connect(self.address).await.unwrap();
+        tcp.set_nodelay(true).unwrap();
+        self.tls.connect(ServerName::try_from("127.0.0.1").unwrap(), tcp).await.unwrap()
+    }
+
+    /// Sends raw bytes over TLS and reads the raw answer to its end.
+    pub async fn raw(&self, request: &str) -> String {
+        let mut stream = self.dial().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let reading = stream.read_to_end(&mut answer);
+        let _ = tokio::time::timeout(PATIENCE, reading).await.expect("the server ends the connection");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// A call of the API with the world's key.
+    pub async fn api(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let key = format!("Bearer {}", self.key);
+        self.http(method, path, body, &[("authorization", &key)]).await
+    }
+
+    /// Any HTTP request.
+    pub async fn http(&self, method: Method, path: &str, body: Option<Value>, fields: &[(&str, &str)]) -> Answer {
+        let stream = self.dial().await;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let mut request = Request::builder().method(method).uri(path).header("host", self.address.to_string());
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
+        let response = sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&body)
+            .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&body).into_owned()));
+        Answer { status: head.status, headers: head.headers, body }
+    }
+
+    /// A link to a new session.
+    pub async fn mint(&self, provider: &str) -> Link {
+        self.mint_with(provider, |_| {}).await
+    }
+
+    /// A link to a new session, with more in the request.
+    pub async fn mint_with(&self, provider: &str, change: impl FnOnce(&mut Value)) -> Link {
+        let target = if provider == "pai" { self.pai_target.clone() } else { json!({}) };
+        let mut body = json!({ "provider": provider, "target": target });
+        change(&mut body);
+        let answer = self.api(Method::POST, "/v1/sessions", Some(body)).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        let text = |name: &str| answer.body[name].as_str().unwrap().to_owned();
+        Link { session: text("id"), url: text("url") }
+    }
+
+    /// A new session with its client attached and `ready` read.
+    pub async fn open(&self, provider: &str) -> Client {
+        let link = self.mint(provider).await;
+        let mut client = Client::connect(self, &link, Connect::default()).await.unwrap();
+        client.ready().await;
+        client
+    }
+
+    /// How a session stands.
+    pub async fn session(&self, id: &str) -> Value {
+        self.api(Method::GET, &format!("/v1/sessions/{id}"), None).await.body
+    }
+
+    /// Waits until a session stands as it should.
+    pub async fn until(&self, id: &str, state: &str) -> Value {
+        eventually(async || {
+            let session = self.session(id).await;
+            (session["state"] == state).then_some(session)
+        })
+        .await
+    }
+}
+
+fn trusting(root: CertificateDer<'static>) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots.add(root).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}

@@ -1,0 +1,254 @@
+//! A terminal end to end: TLS, a link, a provider, a real shell.
+
+mod common;
+
+use common::{Client, Connect, World};
+use http::Method;
+use serde_json::json;
+
+const PROVIDERS: [&str; 2] = ["local", "pai"];
+
+#[tokio::test]
+async fn what_is_typed_is_run_and_what_is_printed_arrives() {
+    let world = World::start().await;
+    for provider in PROVIDERS {
+        let mut client = world.open(provider).await;
+        assert_eq!(client.run("echo $((6*7))").await, "42\r\n");
+        client.type_bytes(b"echo by''tes\r").await;
+        client.see("bytes\r\n").await;
+        assert!(client.run("tty").await.starts_with("/dev/pts/"), "a real terminal device");
+        client.type_text("sleep 1000\r").await;
+        client.type_text("\u{3}").await;
+        assert_eq!(client.run("echo alive").await, "alive\r\n", "Ctrl-C reaches the foreground job");
+        assert_eq!(client.run("printf 'z\\303\\244hl\\342\\202\\254 \\360\\237\\246\\200\\n'").await, "zähl€ 🦀\r\n");
+    }
+}
+
+#[tokio::test]
+async fn the_size_is_there_from_the_start_and_follows_the_client() {
+    let world = World::start().await;
+    for provider in PROVIDERS {
+        let link = world.mint_with(provider, |body| body["size"] = json!({ "cols": 99, "rows": 33 })).await;
+        let mut client = Client::connect(&world, &link, Connect::default()).await.unwrap();
+        let ready = client.ready().await;
+        assert_eq!((&ready["cols"], &ready["rows"]), (&json!(99), &json!(33)));
+        assert_eq!(client.run("stty size").await, "33 99\r\n");
+        client.say(json!({ "operation": "resize", "cols": 120, "rows": 40 })).await;
+        assert_eq!(client.run("stty size").await, "40 120\r\n");
+        for none in [json!({ "operation": "resize", "cols": 0, "rows": 0 }), json!({ "operation": "resize" })] {
+            client.say(none).await;
+        }
+        assert_eq!(client.run("stty size").await, "40 120\r\n");
+        client.say(json!({ "operation": "resize", "cols": 5000, "rows": 10 })).await;
+        assert_eq!(client.run("stty size").await, "10 1000\r\n");
+        assert_eq!(client.run("trap 'echo winch' WINCH; echo set").await, "set\r\n");
+        client.say(json!({ "operation": "resize", "cols": 80, "rows": 24 })).await;
+        client.type_text("\r").await;
+        client.see("winch\r\n").await;
+    }
+}
+
+#[tokio::test]
+async fn pings_are_answered_unknown_words_are_ignored_and_nonsense_ends_the_attachment_only() {
+    let world = World::start().await;
+    let mut client = world.open("local").await;
+    client.say(json!({ "operation": "ping", "id": 7 })).await;
+    assert_eq!(client.hear("pong").await["id"], 7);
+    client.say(json!({ "operation": "dance", "with": "me" })).await;
+    assert_eq!(client.run("echo still").await, "still\r\n");
+    client.say(json!([1, 2])).await;
+    let error = client.hear("error").await;
+    assert_eq!(error["code"], "bad_message");
+    assert_eq!(client.drain().await.code, 4400);
+    assert_eq!(world.session(&client.session).await["state"], "detached");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn not_one_byte_of_the_tail_is_missing_in_two_hundred_rounds_and_every_end_is_1000() {
+    let world = World::start().await;
+    let expected: String = (1..=20_000).map(|n| format!("{n}\r\n")).collect();
+    for round in 0..200 {
+        for (provider, code) in [("local", json!(3)), ("pai", json!(null))] {
+            let mut client = world.open(provider).await;
+            client.type_text("stty -echo; PS1=; echo rea''dy\r").await;
+            client.see("ready\r\n").await;
+            client.type_text("seq 1 20000; exit 3\r").await;
+            let closed = client.drain().await;
+            assert_eq!(closed.code, 1000, "{provider}, round {round}: {closed:?}");
+            let output = String::from_utf8_lossy(&client.output);
+            let output = output.strip_suffix("exit\r\n").unwrap_or(&output);
+            assert!(
+                output == expected,
+                "{provider}, round {round}: {} of {} bytes, ends in {:?}",
+                output.len(),
+                expected.len(),
+                &output[output.len().saturating_sub(40)..]
+            );
+            assert_eq!(client.hear("exit").await["code"], code, "{provider}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_paste_of_200_kilobytes_arrives_whole_whether_in_lines_or_in_one() {
+    let world = World::start().await;
+    for provider in PROVIDERS {
+        let mut client = world.open(provider).await;
+        for (mode, line) in [("stty -echo", 80), ("stty -icanon -echo", usize::MAX)] {
+            let text: String =
+                (0..200_000).map(|n| if (n + 1) % line == 0 { '\n' } else { char::from(b'a' + (n % 26) as u8) }).collect();
+            let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+            let sum: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            client.run(mode).await;
+            client.type_text(&format!("echo go''ing; head -c {} | sha256sum\r", text.len())).await;
+            client.see("going\r\n").await;
+            for piece in text.as_bytes().chunks(50_000) {
+                client.type_bytes(piece).await;
+            }
+            client.see(&sum).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_by_the_word_close_by_the_api_and_by_its_shell_and_its_shell_goes_with_it() {
+    let world = World::start().await;
+    for provider in PROVIDERS {
+        let mut client = world.open(provider).await;
+        let shell = client.run("echo $$").await.trim().to_owned();
+        client.say(json!({ "operation": "close" })).await;
+        assert_eq!(client.drain().await.code, 1000);
+        gone(&shell).await;
+
+        let mut client = world.open(provider).await;
+        let shell = client.run("echo $$").await.trim().to_owned();
+        let path = format!("/v1/sessions/{}", client.session);
+        assert_eq!(world.api(Method::DELETE, &path, None).await.status, 204);
+        let closed = client.drain().await;
+        assert_eq!(closed.code, 1000, "{closed:?}");
+        gone(&shell).await;
+        assert_eq!(world.session(&client.session).await["state"], "ended");
+    }
+    let mut client = world.open("local").await;
+    client.type_text("kill -KILL $$\r").await;
+    let exit = client.hear("exit").await;
+    assert_eq!((&exit["code"], &exit["signal"]), (&json!(null), &json!("SIGKILL")));
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_leaves_the_session_for_its_grace_and_nothing_behind_it() {
+    let world = World::with(|config| config["sessions"] = json!({ "detach_grace": "1s" })).await;
+    for provider in PROVIDERS {
+        let mut client = world.open(provider).await;
+        let shell = client.run("echo $$").await.trim().to_owned();
+        let session = client.session.clone();
+        drop(client);
+        world.until(&session, "detached").await;
+        let ended = world.until(&session, "ended").await;
+        assert_eq!(ended["code"], json!(null));
+        gone(&shell).await;
+    }
+}
+
+#[tokio::test]
+async fn an_idle_session_and_one_that_lives_too_long_are_ended_with_4408() {
+    let world = World::with(|config| config["sessions"] = json!({ "idle_timeout": "1s" })).await;
+    let mut client = world.open("local").await;
+    assert_eq!(client.hear("error").await["code"], "idle_timeout");
+    assert_eq!(client.drain().await.code, 4408);
+    let world = World::with(|config| config["sessions"] = json!({ "max_lifetime": "1s" })).await;
+    let mut client = world.open("local").await;
+    client.type_text("yes\r").await;
+    assert_eq!(client.hear("error").await["code"], "lifetime_over");
+    assert_eq!(client.drain().await.code, 4408);
+}
+
+#[tokio::test]
+async fn on_shutdown_every_client_is_told_1001_and_every_shell_is_gone() {
+    let world = World::start().await;
+    let mut clients = Vec::new();
+    let mut shells = Vec::new();
+    for provider in PROVIDERS {
+        let mut client = world.open(provider).await;
+        shells.push(client.run("echo $$").await.trim().to_owned());
+        clients.push(client);
+    }
+    let (draining, simulator) = world.drain();
+    for mut client in clients {
+        assert_eq!(client.hear("error").await["code"], "draining");
+        assert_eq!(client.drain().await.code, 1001);
+    }
+    assert!(draining.await.unwrap(), "everybody left in time");
+    for shell in shells {
+        gone(&shell).await;
+    }
+    simulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_operation_dialect_says_stdout_and_nothing_else_and_raw_says_bytes_and_nothing_else() {
+    let world = World::start().await;
+    for provider in PROVIDERS {
+        let plain = Connect { subprotocol: None, origin: None };
+        let link = world.mint(provider).await;
+        let mut client = Client::connect(&world, &link, plain).await.unwrap();
+        client.type_text("exec env PS1= sh -c 'printf \"\\303\"; sleep 0.1; printf \"\\244\\n\"; exit'\r").await;
+        let closed = client.drain().await;
+        assert_eq!(closed.code, 1000);
+        assert!(client.output.is_empty(), "no binary in this dialect");
+        let text: String = client
+            .said
+            .iter()
+            .map(|said| {
+                assert_eq!(said["operation"], "stdout", "{said}");
+                said["data"].as_str().unwrap()
+            })
+            .collect();
+        assert!(text.ends_with("ä\r\n"), "a character split by the shell is whole again: {text:?}");
+
+        let link = world.mint_with(provider, |body| body["dialect"] = json!("raw")).await;
+        let mut client = Client::connect(&world, &link, plain).await.unwrap();
+        client.type_bytes(b"echo ra''w\r").await;
+        client.see("raw\r\n").await;
+        client.ws.close(None).await.unwrap();
+        let ended = world.until(&link.session, "ended").await;
+        assert_eq!(ended["code"], json!(null), "leaving with 1005 ends a session without a word for it");
+        assert!(client.said.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn acknowledged_output_never_runs_further_ahead_than_the_window() {
+    let world = World::start().await;
+    for provider in PROVIDERS {
+        let mut client = world.open(provider).await;
+        let window = client.said[0]["window"].as_u64().unwrap();
+        client.say(json!({ "operation": "ack", "bytes": 0 })).await;
+        client.type_text("stty -echo; echo sta''rt; seq 1 100000; echo d''one\r").await;
+        // The offset of everything read so far, and the offset that was acknowledged last.
+        let (mut offset, mut acked) = (0, 0);
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"done\r\n") {
+            if offset - acked >= window / 2 {
+                acked = offset;
+                client.say(json!({ "operation": "ack", "bytes": acked })).await;
+            }
+            assert!(client.read().await);
+            offset += client.output.len() as u64;
+            assert!(offset - acked <= window, "{offset} - {acked} > {window}");
+            seen.append(&mut client.output);
+            if let Some(at) = seen.windows(6).position(|w| w == b"done\r\n") {
+                seen.truncate(at + 6);
+            }
+        }
+        client.say(json!({ "operation": "ack", "bytes": offset + 1_000_000 })).await;
+        assert_eq!(client.hear("error").await["code"], "bad_message");
+    }
+}
+
+/// Waits until there is no such process, not even a zombie.
+async fn gone(pid: &str) {
+    let path = std::path::PathBuf::from(format!("/proc/{pid}"));
+    assert!(pid.parse::<u32>().is_ok(), "{pid:?} is no process id");
+    common::eventually(async || (!path.exists()).then_some(())).await;
+}

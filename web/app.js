@@ -1,0 +1,215 @@
+// The demo page: choose a provider, press one button, and a terminal fills the window.
+
+import { Refusal, listProviders, login, mintSession } from './api.js';
+import { selectedChoice, showProviders } from './chooser.js';
+import { Attachment } from './session.js';
+import { openTerminal } from './terminal.js';
+import { themeSwitch } from './theme.js';
+import { WirePanel } from './wire.js';
+import { PASTE_REFUSED, describeEnding, describeLock, describeRefusal } from './words.js';
+
+/** Characters of a remote title that are shown. */
+const TITLE_LIMIT = 80;
+
+const $ = (id) => document.getElementById(id);
+
+/** What is shown: the providers, and the one terminal with what it is attached by. */
+const page = { providers: [], provider: null, screen: null, attachment: null, visit: 0 };
+
+const wire = new WirePanel($('wire'), $('wire-toggle'), () => ({
+  attachment: page.attachment,
+  size: page.screen?.size(),
+  provider: page.provider,
+}));
+
+themeSwitch($('theme'), () => page.screen?.restyle());
+$('providers').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const name = selectedChoice($('provider-list'))?.value;
+  startTerminal(page.providers.find((provider) => provider.name === name));
+});
+$('provider-list').addEventListener('dblclick', () => $('providers').requestSubmit());
+$('leave').addEventListener('click', leave);
+$('back').addEventListener('click', () => showChooser());
+window.addEventListener('hashchange', () => {
+  if (page.screen === null) enter();
+});
+enter();
+
+/** Signs in with the fragment, if there is one, and shows the providers. */
+async function enter() {
+  const secret = location.hash.slice(1);
+  let refusal = null;
+  if (secret) {
+    // Off the address bar first: it must not linger in the history or be copied from there.
+    history.replaceState(null, '', location.pathname);
+    refusal = await login(secret).then(() => null, refusalOnly);
+  }
+  await showChooser(refusal, secret !== '');
+}
+
+/** Shows the providers; a spent address does no harm where the cookie is there already. */
+async function showChooser(loginRefusal = null, hadSecret = false) {
+  closeTerminal();
+  view('chooser');
+  state('busy', 'Asking for the providers…');
+  const visit = ++page.visit;
+  try {
+    const providers = await listProviders();
+    if (visit !== page.visit) return;
+    page.providers = providers;
+    unlock();
+  } catch (error) {
+    if (visit !== page.visit) return;
+    lock(loginRefusal instanceof Refusal ? loginRefusal : refusalOnly(error), hadSecret);
+  }
+}
+
+function unlock() {
+  $('locked').hidden = true;
+  $('providers').hidden = false;
+  showProviders($('provider-list'), page.providers, page.provider?.name);
+  state('quiet', 'Ready');
+  selectedChoice($('provider-list'))?.focus();
+}
+
+function lock(refusal, hadSecret) {
+  const words = describeLock(refusal, hadSecret);
+  $('locked-title').textContent = words.title;
+  $('locked-words').textContent = words.words;
+  $('locked').hidden = false;
+  $('providers').hidden = true;
+  state('bad', words.state);
+}
+
+/** Opens a terminal at `provider` by a new link. */
+async function startTerminal(provider) {
+  if (!provider) return;
+  closeTerminal();
+  page.provider = provider;
+  const visit = ++page.visit;
+  view('session');
+  $('ending').hidden = true;
+  $('session-title').textContent = `Terminal at ${provider.title}`;
+  page.screen = openTerminal($('terminal'), {
+    text: (text) => {
+      if (page.attachment && !page.attachment.sendText(text)) state('warn', PASTE_REFUSED);
+    },
+    bytes: (bytes) => page.attachment?.sendBytes(bytes),
+    size: (size) => page.attachment?.resize(size),
+    title: (title) => titled(title),
+    leave: () => ($('leave').hidden ? $('again') : $('leave')).focus(),
+  });
+  page.screen.terminal.focus();
+  state('busy', `Asking for a link to ${provider.title}…`);
+  try {
+    const { url } = await mintSession(provider, page.screen.size());
+    if (visit === page.visit) attach(url);
+  } catch (error) {
+    const refusal = refusalOnly(error);
+    if (visit === page.visit) finish(describeRefusal(refusal), () => startTerminal(provider));
+  }
+}
+
+/** Redeems a link for the terminal that is shown. */
+function attach(url) {
+  const { provider, screen } = page;
+  wire.reset();
+  $('ending').hidden = true;
+  $('leave').hidden = false;
+  state('busy', `Connecting to ${provider.title}…`);
+  const attachment = new Attachment(url, {
+    ready: ({ cols, rows }) => {
+      state('live', `Connected to ${provider.title}`);
+      screen.accept(true);
+      screen.terminal.focus();
+      const size = screen.size();
+      // The window may have changed since the link was asked for.
+      if (size.cols !== cols || size.rows !== rows) attachment.resize(size);
+    },
+    output: (bytes, done) => {
+      // What still arrives for a terminal that was left has nowhere to go.
+      if (page.attachment === attachment) screen.terminal.write(bytes, done);
+      else done();
+    },
+    end: (ending) => {
+      if (page.attachment !== attachment) return;
+      ended(ending, attachment);
+    },
+  });
+  page.attachment = attachment;
+}
+
+function ended(ending, attachment) {
+  const { provider } = page;
+  const link = ending.kind === 'lost' || ending.closeCode === 1001 ? attachment.resumeLink : null;
+  const again = link ? () => attach(withOffset(link.url, attachment.offset)) : () => startTerminal(provider);
+  finish(describeEnding(ending, provider.title, link !== null), again);
+}
+
+/** Tells how it ended and offers the way on. What the terminal shows stays readable. */
+function finish({ tone, headline, detail, again }, proceed) {
+  page.screen?.accept(false);
+  $('leave').hidden = true;
+  $('ending').dataset.tone = tone;
+  $('ending-title').textContent = headline;
+  $('ending-detail').textContent = detail;
+  $('ending').hidden = false;
+  $('again').textContent = again;
+  $('again').onclick = proceed;
+  state(tone, headline);
+  $('again').focus();
+}
+
+/** Ends the session; pressed before there is one, or a second time, it just goes back. */
+function leave() {
+  const { attachment } = page;
+  if (!attachment?.live || $('leave').dataset.pressed) {
+    showChooser();
+    return;
+  }
+  $('leave').dataset.pressed = 'yes';
+  state('busy', 'Ending the session…');
+  attachment.end();
+}
+
+function closeTerminal() {
+  const { attachment, screen } = page;
+  page.visit += 1;
+  page.attachment = null;
+  page.screen = null;
+  attachment?.end();
+  screen?.dispose();
+  wire.show(false);
+  delete $('leave').dataset.pressed;
+  $('leave').hidden = false;
+  document.title = 'polytty';
+}
+
+function view(name) {
+  document.body.dataset.view = name;
+  $('chooser').hidden = name !== 'chooser';
+  $('session').hidden = name !== 'session';
+}
+
+function state(tone, words) {
+  $('state').dataset.tone = tone;
+  $('state-words').textContent = words;
+}
+
+function titled(title) {
+  const shown = title.slice(0, TITLE_LIMIT);
+  document.title = shown ? `${shown} – polytty` : 'polytty';
+}
+
+function withOffset(url, offset) {
+  const resumed = new URL(url);
+  resumed.searchParams.set('offset', offset);
+  return resumed.href;
+}
+
+/** Refusals are told in words; anything else is a mistake of this page and belongs in the console. */
+function refusalOnly(error) {
+  if (error instanceof Refusal) return error;
+  throw error;
+}

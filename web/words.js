@@ -1,0 +1,111 @@
+// What happened, told to a person. Every ending has a headline, a sentence, and
+// the name of the button that leads on.
+
+import { INPUT_BOUND } from './session.js';
+
+/**
+ * @param {import('./session.js').Ending} ending
+ * @param {string} title of the provider
+ * @param {boolean} resumable whether the session may still be there to come back to
+ * @returns {{tone: string, headline: string, detail: string, again: string}}
+ */
+export function describeEnding(ending, title, resumable) {
+  switch (ending.kind) {
+    case 'exited':
+      return exited(ending, title);
+    case 'closed':
+      return { tone: 'done', headline: 'Ended', detail: `The session at ${title} was closed.`, again: 'New terminal' };
+    case 'refused':
+      return refused(ending, title);
+    case 'lost':
+      return {
+        tone: 'bad',
+        headline: 'Connection lost',
+        detail: resumable
+          ? 'The line to polytty broke. The session is kept for a while, and a new link leads back to it.'
+          : 'The line to polytty broke. A new link opens a new terminal.',
+        again: 'Reconnect',
+      };
+    default:
+      return { tone: 'bad', headline: headlineOf(ending), detail: sentence(ending.message), again: resumable ? 'Reconnect' : 'New terminal' };
+  }
+}
+
+/** A request for a link that was refused. @param {import('./api.js').Refusal} refusal */
+export function describeRefusal(refusal) {
+  const wait = refusal.retryAfter === null ? '' : ` Try again in ${refusal.retryAfter} s.`;
+  const login = refusal.status === 401 ? ' Open the address that polytty demo printed.' : '';
+  return { tone: 'bad', headline: `Refused: ${withoutStop(refusal.message)}`, detail: `No link was made.${wait}${login}`, again: 'Try again' };
+}
+
+/** Why the page shows no providers. */
+export function describeLock(refusal, hadSecret) {
+  if (refusal.status === 401 && hadSecret) {
+    return {
+      state: 'Refused: this address was used already',
+      title: 'This address was used already',
+      words: 'The address that polytty demo prints opens this page once, in one browser. Start the demo again for a new one:',
+    };
+  }
+  if (refusal.status === 401) {
+    return {
+      state: 'Not signed in',
+      title: 'Open the printed address',
+      words: 'This page can reach a shell, so it opens only from the address that polytty demo prints at its start. Each works once:',
+    };
+  }
+  return {
+    state: `Refused: ${withoutStop(refusal.message)}`,
+    title: 'The providers cannot be listed',
+    words: `${sentence(refusal.message)} Is the demo still running?`,
+  };
+}
+
+/** A paste above the bound was refused whole. */
+export const PASTE_REFUSED = `Paste refused: more than ${INPUT_BOUND / 1024 / 1024} MiB would be waiting`;
+
+/** 1536 → "1.5 KiB" */
+export function bytesInWords(bytes) {
+  if (bytes < 1024) return `${bytes} B`;
+  if (bytes < 1024 * 1024) return `${(bytes / 1024).toFixed(1)} KiB`;
+  return `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
+}
+
+function exited({ exitCode, signal }, title) {
+  const at = `The process at ${title} is over; what it wrote is still here.`;
+  if (signal) return { tone: 'done', headline: `Ended by signal ${signal}`, detail: at, again: 'New terminal' };
+  if (exitCode === null) return { tone: 'done', headline: 'Ended', detail: `${at} This provider tells no exit code.`, again: 'New terminal' };
+  return { tone: exitCode === 0 ? 'done' : 'warn', headline: `Ended with exit code ${exitCode}`, detail: at, again: 'New terminal' };
+}
+
+function refused(ending, title) {
+  if (ending.closeCode === 1006) {
+    return { tone: 'bad', headline: 'Connection failed', detail: 'polytty did not take the connection. Is it still running?', again: 'Try again' };
+  }
+  const words = withoutStop(ending.message) || `${title} could not be opened`;
+  return { tone: 'bad', headline: `Refused: ${words}`, detail: `No terminal was opened at ${title}.`, again: 'Try again' };
+}
+
+const HEADLINES = {
+  idle_timeout: 'Ended: nothing happened for too long',
+  lifetime_over: 'Ended: the longest allowed time is over',
+  replaced: 'Taken over by another window',
+  fell_behind: 'Cut off: the output was not read in time',
+  draining: 'polytty is shutting down',
+  provider_lost: 'The provider broke the connection',
+  evicted: 'The provider moved or removed the machine',
+};
+
+function headlineOf({ code, closeCode }) {
+  return HEADLINES[code] ?? (closeCode === 1001 ? HEADLINES.draining : 'The session broke off');
+}
+
+function sentence(words) {
+  if (!words) return '';
+  const upper = words[0].toUpperCase() + words.slice(1);
+  return /[.!?]$/.test(upper) ? upper : `${upper}.`;
+}
+
+function withoutStop(words) {
+  return words.replace(/\.$/, '');
+}
