@@ -70,13 +70,14 @@ impl Demo {
             None => format!("https://{address}").parse().map_err(|why| anyhow::anyhow!("{address}: {why}"))?,
         };
         let certificate = Certificate::make(public_url.authority().host())?;
-        let simulator = pai_dlc::start(pai_dlc::Options::default()).await.context("the simulated PAI-DLC")?;
+        let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
+        let options = pai_dlc::Options { shell: vec![shell.clone()], ..pai_dlc::Options::default() };
+        let simulator = pai_dlc::start(options).await.context("the simulated PAI-DLC")?;
         let (api_key, hash) = new_key()?;
         let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         let line = simulator.ready_line();
         let mut pai = line["provider"].clone();
         pai["name"] = json!("pai");
-        let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
         let origins: Vec<_> = self.origin.iter().map(Origin::as_str).collect();
         let config = json!({
             "server": { "listen": address, "public_url": public_url.to_string(), "admin_listen": admin, "origins": origins },

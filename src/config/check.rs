@@ -137,7 +137,7 @@ fn log(section: &mut Section<'_>) -> Read<Log> {
     let filter = section.or("filter", "info".to_owned(), |field| {
         let expected = r#"a filter such as "info" or "info,polytty=debug""#;
         let text = field.text(expected)?;
-        match tracing_subscriber::EnvFilter::try_new(text) {
+        match text.parse::<tracing_subscriber::filter::Targets>() {
             Ok(_) => Ok(text.to_owned()),
             Err(_) => Err(field.wrong(expected)),
         }

@@ -1,7 +1,7 @@
 //! The configuration as the program uses it: types that cannot be wrong.
 //!
-//! Whoever holds one of these may rely on it; everything that can be wrong about a file is found in [`super::raw`] and
-//! told there.
+//! Whoever holds one of these may rely on it; everything that can be wrong about a file is found and told by
+//! [`super::load`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -235,6 +235,8 @@ impl<'a> Lines<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn told(text: &str) -> (bool, Vec<String>) {
@@ -283,5 +285,14 @@ mod tests {
             told(&text[..end]);
         }
         assert_eq!(told(text), (true, Vec::new()));
+    }
+    proptest! {
+        /// Whatever a file holds, reading ends, and either it can be used or somebody is told why not.
+        #[test]
+        fn any_text_is_read_or_refused(text in r#"([a-c\[\]{}="'., \n#0-9é\\-]|\[\[a\]\]\n|a = |"""|\r\n|true){0,80}"#) {
+            let (sound, mistakes) = told(&text);
+            prop_assert!(sound || !mistakes.is_empty());
+            prop_assert!(mistakes.iter().all(|mistake| mistake.starts_with("p:")));
+        }
     }
 }

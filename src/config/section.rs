@@ -65,12 +65,11 @@ impl<'a> Context<'a> {
         Told(())
     }
 
-    /// Where to say that a key is missing.
-    fn place_of_missing(&self, section: Option<&Node>, key: &str) -> Place {
-        match (section.map(|node| &node.place), &self.file) {
-            (Some(place @ (Place::File(_) | Place::At(..))), _) => place.clone(),
-            (_, Some(file)) => Place::At(file.clone(), 1, 1),
-            (_, None) => Place::Variable(variable_of(key)),
+    /// Where to say that a key is missing whose section is nowhere, or made up of variables.
+    fn place_of_missing(&self, key: &str) -> Place {
+        match &self.file {
+            Some(file) => Place::At(file.clone(), 1, 1),
+            None => Place::Variable(variable_of(key)),
         }
     }
 }
@@ -114,6 +113,8 @@ pub(super) struct Section<'c> {
     node: Option<&'c Node>,
     keys: &'c BTreeMap<String, Node>,
     asked: Vec<&'static str>,
+    /// It is an entry of a list, which stands as a whole in one place.
+    is_entry: bool,
     /// Something that is no table stands there, or it cannot be known which keys belong there.
     told: Option<Told>,
 }
@@ -127,7 +128,8 @@ impl<'c> Section<'c> {
         keys: &'c BTreeMap<String, Node>,
         read: impl FnOnce(&mut Self) -> Read<T>,
     ) -> Read<T> {
-        Self { context, path: String::new(), node: None, keys, asked: Vec::new(), told: None }.read(read)
+        Self { context, path: String::new(), node: None, keys, asked: Vec::new(), is_entry: false, told: None }
+            .read(read)
     }
 
     /// Reads a field as a table by `read`; then tells every key that it did not ask for.
@@ -165,7 +167,7 @@ impl<'c> Section<'c> {
                     }
                 }
             }
-            all.push(Self::below(self.context, path, Some(entry)).read(&read));
+            all.push(Self { is_entry: true, ..Self::below(self.context, path, Some(entry)) }.read(&read));
         }
         all.into_iter().collect()
     }
@@ -198,7 +200,10 @@ impl<'c> Section<'c> {
             return Err(told);
         }
         let key = join(&self.path, key);
-        let place = self.context.place_of_missing(self.node, &key);
+        let place = match self.node.map(|node| &node.place) {
+            Some(place) if self.is_entry || !place.is_variable() => place.clone(),
+            _ => self.context.place_of_missing(&key),
+        };
         Err(self.context.tell(&place, &key, Problem::Missing { expected: expected.to_owned() }))
     }
 
@@ -220,7 +225,7 @@ impl<'c> Section<'c> {
             Some((node, _)) => (NO_KEYS, Some(Field { context, key: path.clone(), node }.wrong("a table of keys"))),
             None => (NO_KEYS, None),
         };
-        Self { context, path, node, keys, asked: Vec::new(), told }
+        Self { context, path, node, keys, asked: Vec::new(), is_entry: false, told }
     }
 
     fn read<T>(mut self, read: impl FnOnce(&mut Self) -> Read<T>) -> Read<T> {

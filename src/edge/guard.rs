@@ -94,7 +94,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if let Some(end) = find_end(&self.buffer) {
-                self.phase = match head::check(&self.buffer[..end]) {
+                let sound = if end > MAX_HEAD { Err(head::too_large()) } else { head::check(&self.buffer[..end]) };
+                self.phase = match sound {
                     Ok(framing) => Phase::Deliver(end, framing),
                     Err(problem) => self.refuse(&problem),
                 };

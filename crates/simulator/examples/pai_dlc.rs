@@ -1,5 +1,6 @@
 //! Runs a simulated PAI-DLC on a free port of loopback: prints its ready line and serves until standard input ends or
-//! SIGINT or SIGTERM comes. Arguments are faults that strike always, such as `close=1011@100`.
+//! SIGINT or SIGTERM comes. `--sts` puts the temporary access key into the line; other arguments are faults that strike
+//! always, such as `close=1011@100`.
 
 use polytty_simulator::{Fault, pai_dlc};
 use tokio::{
@@ -9,12 +10,14 @@ use tokio::{
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let faults = std::env::args().skip(1).map(|text| text.parse::<Fault>()).collect::<Result<Vec<_>, _>>()?;
+    let (sts, faults): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|argument| argument == "--sts");
+    let faults = faults.iter().map(|text| text.parse::<Fault>()).collect::<Result<Vec<_>, _>>()?;
     let simulator = pai_dlc::start(pai_dlc::Options::default()).await?;
     for fault in faults {
         simulator.faults().always(fault);
     }
-    println!("{}", simulator.ready_line());
+    let credential = if sts.is_empty() { simulator.credential() } else { simulator.sts_credential() };
+    println!("{}", simulator.ready_line_with(credential));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => {}

@@ -27,6 +27,12 @@ const DEFAULT_SIZE: (u16, u16) = (80, 24);
 /// How long processes have between SIGHUP and SIGKILL.
 const HANG_UP_GRACE: Duration = Duration::from_secs(2);
 
+/// The most that one read of a terminal returns on Linux, in bytes.
+pub(crate) const MAX_READ: usize = 4_095;
+/// After a read of fewer bytes nothing more is to be expected at once: this is no bulk, but a line or an echo. A read that
+/// finds nothing is dear, since the kernel waits for its own workers before it says so.
+const BULK: usize = 512;
+
 /// Held from opening a terminal to the end of the spawn. `pty_process` opens the controlling side without close-on-exec
 /// and sets the flag a moment later: a shell that is spawned in between would inherit it, and then the hang-up of that
 /// terminal would never come.
@@ -101,8 +107,8 @@ impl Shell {
     }
 }
 
-/// Reads what the terminal has into `buffer[filled..]`: waits for the first bytes, then takes what else is there without
-/// waiting. Returns the bytes read; 0 when the terminal has been closed by its last user. Dropped before it returns, it
+/// Reads what the terminal has into `buffer[filled..]`: waits for the first bytes, and takes more without waiting while
+/// there seems to be more. Returns the bytes read; 0 when the terminal has been closed by its last user. Dropped before it returns, it
 /// has taken nothing.
 pub(crate) async fn read_available(
     pty: &mut (impl AsyncRead + Unpin),
@@ -117,7 +123,13 @@ pub(crate) async fn read_available(
                 return Poll::Ready(Ok(total));
             }
             match Pin::new(&mut *pty).poll_read(cx, &mut rest) {
-                Poll::Ready(Ok(())) if !rest.filled().is_empty() => total += rest.filled().len(),
+                Poll::Ready(Ok(())) if !rest.filled().is_empty() => {
+                    let read = rest.filled().len();
+                    total += read;
+                    if read < BULK {
+                        return Poll::Ready(Ok(total));
+                    }
+                }
                 // The end and any error come again at the next read.
                 Poll::Pending | Poll::Ready(_) if total > 0 => return Poll::Ready(Ok(total)),
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(0)),
@@ -133,10 +145,14 @@ pub(crate) async fn read_available(
     .await
 }
 
-/// The shell to start where nobody names one: `bash`, else `sh`, as a login shell.
+/// The shell to start where nobody names one: an interactive `bash`, else `sh`. It reads nobody's start-up files, which
+/// may be slow, or leave a lock behind when their shell is hung up in the midst of them.
 pub(crate) fn default_shell() -> Vec<String> {
-    let program = ["/bin/bash", "/usr/bin/bash"].into_iter().find(|path| Path::new(path).exists()).unwrap_or("/bin/sh");
-    vec![program.to_owned(), "-l".to_owned()]
+    let command: &[&str] = match ["/bin/bash", "/usr/bin/bash"].into_iter().find(|path| Path::new(path).exists()) {
+        Some(bash) => &[bash, "--noprofile", "--norc", "-i"],
+        None => &["/bin/sh", "-i"],
+    };
+    command.iter().map(|word| (*word).to_owned()).collect()
 }
 
 fn signal(group: Pid, signal: Signal) {
@@ -152,7 +168,7 @@ fn is_of_session(group: Pid, session: Pid) -> bool {
 /// Nothing of this process's environment but what tells where programs and the user's home are.
 fn environment(program: &str) -> Vec<(&'static str, String)> {
     let or = |name, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
-    vec![
+    let mut environment = vec![
         ("PATH", or("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")),
         ("HOME", home()),
         ("USER", or("USER", "root")),
@@ -162,7 +178,11 @@ fn environment(program: &str) -> Vec<(&'static str, String)> {
         ("TERM", "xterm-256color".to_owned()),
         // The commands of a simulated terminal have no place in the user's own history.
         ("HISTFILE", "/dev/null".to_owned()),
-    ]
+    ];
+    if program.ends_with("bash") {
+        environment.push(("PS1", r"\u@\h:\w\$ ".to_owned()));
+    }
+    environment
 }
 
 fn home() -> String {

@@ -27,8 +27,8 @@ fn key_of(line: &str) -> Option<&str> {
     (!line.starts_with('#')).then_some(key)
 }
 
+/// What is loaded, as text, without the directory that it happened in.
 fn load_lines(lines: &[&str]) -> Result<String, Errors> {
-    // A home of its own would show in the paths.
     let home = Home::new(&lines.join("\n"));
     let directory = home.0.path().display().to_string();
     home.load(&SECRETS).map(|loaded| format!("{:?}", loaded.config).replace(&directory, ""))

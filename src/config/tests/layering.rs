@@ -102,6 +102,18 @@ fn without_a_file_the_environment_must_suffice() {
 }
 
 #[test]
+fn a_list_in_a_variable_has_its_mistakes_there() {
+    let list =
+        r#"[{ name = "a", kind = "local" }, { name = "a", kind = "local", commands = [["sh"]], max_sesions = "x" }]"#;
+    let told = mistakes("[[providers]]\nnot = \"read\"\n", &[("POLYTTY__PROVIDERS", list), ("POLYTTY__KEYS", "{")]);
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(told[0].starts_with("POLYTTY__KEYS: keys: expected a TOML array of tables such as "), "{told:?}");
+    assert!(told[1].starts_with("POLYTTY__PROVIDERS: providers.a.commands: required: "), "{told:?}");
+    assert!(told[2].contains("providers.a.max_sesions: unknown key, did you mean max_sessions?"), "{told:?}");
+    assert!(told[3].contains("providers.a.name: a second entry of this name; the first is at POLYTTY__PROVIDERS"));
+}
+
+#[test]
 fn variables_go_over_every_type_of_key() {
     let file = "[tickets]\nttl = \"3s\"\n[limits]\nsessions = 3\nmint_burst = 5\n[[providers]]\nname = \"my-shell\"\n\
                 kind = \"local\"\ncommands = [[\"sh\"]]\n";

@@ -73,8 +73,8 @@ async fn requests_that_could_be_read_in_two_ways_are_refused_with_the_right_stat
     ];
     for (status, request) in cases {
         let (passed, answer) = judge(request.as_bytes()).await;
-        assert_eq!(passed, b"", "{request:?} reached hyper");
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
+        assert!(passed.is_empty(), "{request:.200?} reached hyper");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:.200?}: {answer}");
         assert!(answer.contains("connection: close\r\n"), "{answer}");
     }
 }

@@ -126,8 +126,8 @@ impl PaiDlcProvider {
         // The parser's own words are left out: they may repeat a piece of the link.
         let answer: Answer = serde_json::from_slice(&reply.body)
             .map_err(|_| unusable("GetWebTerminal: no JSON with a WebTerminalUrl"))?;
-        let plain = !self.settings.endpoint.is_tls() && self.dialer.allows_private();
-        TerminalLink::parse(&answer.web_terminal_url, plain, &self.settings.websocket_hosts).map_err(unusable)
+        TerminalLink::parse(&answer.web_terminal_url, self.takes_plain(), &self.settings.websocket_hosts)
+            .map_err(unusable)
     }
 
     /// What to say about a refused link: where the target is in question, the job knows more.
@@ -159,6 +159,11 @@ impl PaiDlcProvider {
             },
             Err(_) => with_more(original, "GetJob: no JSON of a job"),
         }
+    }
+
+    /// Whether a link may do without TLS: only where the API itself does, on a network that is not the public one.
+    fn takes_plain(&self) -> bool {
+        !self.settings.endpoint.is_tls() && self.dialer.allows_private()
     }
 
     async fn call(&self, action: &'static str, path: &str, query: &[(&str, &str)]) -> Result<Reply, Failure> {

@@ -18,8 +18,8 @@ use crate::config::units::{Authority, BaseUrl};
 /// The longest answer that is read, in bytes.
 const MAX_BODY: usize = 256 << 10;
 
-/// The longest head of an answer, in bytes, which is also the read buffer's bound, and the most fields in it.
-const MAX_HEAD: usize = 16 << 10;
+/// The read buffer's bound, in bytes, and with it that of an answer's head; and the most fields in a head.
+const MAX_BUFFER: usize = 16 << 10;
 const MAX_FIELDS: usize = 64;
 
 /// What is asked for. `Host` and `Connection` are set by the dialer.
@@ -77,7 +77,7 @@ impl Dialer {
 /// A client whose memory per connection is bounded.
 pub(super) fn client() -> http1::Builder {
     let mut client = http1::Builder::new();
-    client.max_buf_size(MAX_HEAD).max_header_size(MAX_HEAD).max_headers(MAX_FIELDS);
+    client.max_buf_size(MAX_BUFFER).max_headers(MAX_FIELDS);
     client
 }
 

@@ -116,10 +116,10 @@ struct Nonces {
 
 impl Nonces {
     fn take(&mut self, access_key_id: &str, nonce: &str, now: SystemTime) -> Result<(), ApiError> {
-        while let Some((until, key)) = self.order.front().filter(|(until, _)| *until <= now) {
-            let _ = until;
-            self.seen.remove(key);
-            self.order.pop_front();
+        while self.order.front().is_some_and(|(until, _)| *until <= now) {
+            if let Some((_, key)) = self.order.pop_front() {
+                self.seen.remove(&key);
+            }
         }
         if self.seen.len() >= MAX_NONCES {
             return Err(ApiError::unavailable());

@@ -69,7 +69,8 @@ pub struct Options {
     /// `host:port` under which clients reach the simulator, and the only one that it answers to; default the address
     /// that a connection has arrived at.
     pub authority: Option<String>,
-    /// The program behind a terminal and its arguments; default a login `bash`, else `sh`.
+    /// The program behind a terminal and its arguments; default an interactive `bash`, else `sh`,
+    /// without start-up files.
     pub shell: Vec<String>,
     /// The time of day, for signatures and links. Default the system's.
     pub clock: Clock,
@@ -198,23 +199,34 @@ impl PaiDlc {
     /// reaches it, and a `target` whose terminal can be opened. It holds the access key's secret.
     #[must_use]
     pub fn ready_line(&self) -> Value {
+        self.ready_line_with(&self.credential)
+    }
+
+    /// The same with another access key, such as the [temporary one](Self::sts_credential): its token becomes
+    /// `security_token` of the `provider` entry.
+    #[must_use]
+    pub fn ready_line_with(&self, credential: &Credential) -> Value {
         let authority = self.authority();
         let url = format!("http://{authority}");
         let job = &self.server.world.jobs[0];
-        json!({
+        let mut line = json!({
             "kind": "pai-dlc",
             "url": url,
             "provider": {
                 "kind": "pai-dlc",
                 "region": REGION,
                 "endpoint": url,
-                "access_key_id": self.credential.access_key_id,
-                "access_key_secret": self.credential.access_key_secret,
+                "access_key_id": credential.access_key_id,
+                "access_key_secret": credential.access_key_secret,
                 "websocket_hosts": [authority],
                 "allow_private": true,
             },
             "target": {"job_id": job.id, "pod_id": job.pods[0].id},
-        })
+        });
+        if let Some(token) = &credential.security_token {
+            line["provider"]["security_token"] = token.as_str().into();
+        }
+        line
     }
 
     /// The permanent access key.

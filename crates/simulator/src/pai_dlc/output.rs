@@ -21,13 +21,17 @@ use super::{
     session::{Messages, Stop},
     wire::{Decoder, message, stdout},
 };
-use crate::{Fault, net::Conn, pty::read_available};
+use crate::{
+    Fault,
+    net::Conn,
+    pty::{MAX_READ, read_available},
+};
 
 /// What [`Fault::UpgradeEarlyFrame`] sends as its first message's data.
 pub const EARLY_OUTPUT: &str = "early\r\n";
 
 /// Terminal output per message, in bytes.
-pub(super) const CHUNK: usize = 16 * 1024;
+pub(super) const CHUNK: usize = 4 * MAX_READ;
 /// The same while every message is cut into tiny frames.
 const FRAGMENTED_CHUNK: usize = 1024;
 /// Bytes per TCP segment while every message is cut into tiny frames.

@@ -98,7 +98,7 @@ pub(super) async fn run(server: &Server, conn: Conn, already_read: Vec<u8>, perm
             let said = sink.send(Message::text(stdout(&format!("{error:#}\r\n")))).await;
             debug!(?error, ?said, "no shell");
             if let Ok(socket) = sink.reunite(stream) {
-                part(Stop::ShellEnded, server.ending, socket, &conn).await;
+                let _overdue = timeout(FAREWELL, part(Stop::ShellEnded, server.ending, socket, &conn)).await;
             }
             return;
         }
@@ -121,7 +121,10 @@ pub(super) async fn run(server: &Server, conn: Conn, already_read: Vec<u8>, perm
     }
     let farewell = async {
         if let Ok(socket) = sink.reunite(stream) {
-            let _overdue = timeout(FAREWELL, part(stop, server.ending, socket, &conn)).await;
+            tokio::select! {
+                _ = timeout(FAREWELL, part(stop, server.ending, socket, &conn)) => {}
+                () = server.cancel.cancelled() => {}
+            }
         }
         drop(conn);
     };
@@ -129,10 +132,7 @@ pub(super) async fn run(server: &Server, conn: Conn, already_read: Vec<u8>, perm
         shell.hang_up().await;
         drop(permit);
     };
-    tokio::select! {
-        ((), ()) = async { tokio::join!(hang_up, farewell) } => {}
-        () = async { server.cancel.cancelled().await; tokio::time::sleep(FAREWELL).await } => {}
-    }
+    tokio::join!(hang_up, farewell);
 }
 
 /// Ends the connection as `stop` demands.

@@ -315,7 +315,11 @@ mod tests {
             let raw = &vector.raw_request;
             let changed = [
                 raw.replacen(" /", " /x", 1),
-                raw.replacen(" HTTP/1.1", if raw.contains('?') { "&Dry=True HTTP/1.1" } else { "?Dry=True HTTP/1.1" }, 1),
+                raw.replacen(
+                    " HTTP/1.1",
+                    if raw.contains('?') { "&Dry=True HTTP/1.1" } else { "?Dry=True HTTP/1.1" },
+                    1,
+                ),
                 raw.replacen("x-acs-action: ", "x-acs-action: X", 1),
                 raw.replacen("x-acs-version: 2", "x-acs-version: 3", 1),
                 raw.replacen("Accept-Encoding: identity", "x-acs-extra: unsigned", 1),

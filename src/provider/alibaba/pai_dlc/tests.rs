@@ -15,10 +15,15 @@ use crate::config::HostPattern;
 use crate::config::secret::Secret;
 use crate::provider::Happened;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+/// Longer than a link lives.
+const DEADLINE: Duration = Duration::from_secs(60);
 const SIZE: (u16, u16) = (120, 40);
 
+/// Stands before an answer that comes after 20 s.
+const SLOWLY: &str = "slowly ";
+
 /// Picks the answer to a request by its path, the how-manieth it is for that path (from 1), and the server's address.
+/// An empty answer is silence.
 type Script = fn(path: &str, nth: u32, address: &str) -> String;
 
 struct Cloud {
@@ -102,6 +107,14 @@ async fn serve(
         answer = answer.replace("{accept}", &base64::engine::general_purpose::STANDARD.encode(hash));
     }
     heads.lock().unwrap().push(head);
+    if let Some(later) = answer.strip_prefix(SLOWLY) {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        answer = later.to_owned();
+    }
+    if answer.is_empty() {
+        tokio::spawn(async move { stream.read_u8().await });
+        return;
+    }
     let mut answer = answer.into_bytes();
     let upgraded = answer.starts_with(b"HTTP/1.1 101");
     if upgraded {
@@ -235,6 +248,22 @@ async fn a_link_to_another_place_is_not_dialled() {
     assert_eq!(cloud.requests().len(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_link_is_given_up_when_its_30_seconds_are_over() {
+    let cloud = Cloud::start(
+        |path, nth, address| {
+            if path == MINT { SLOWLY.to_owned() + &link(nth, address) } else { String::new() }
+        },
+    )
+    .await;
+    let started = Instant::now();
+    let failure = cloud.failure().await;
+    assert_eq!(failure.code, Code::ProviderTimeout);
+    // The clock runs from before the link was asked for.
+    assert!((30..31).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+    assert_eq!(cloud.requests().len(), 2);
+}
+
 #[tokio::test]
 async fn an_answer_without_a_link_is_no_terminal() {
     let cases: [Script; 4] = [
@@ -329,6 +358,19 @@ async fn the_size_is_the_first_that_a_terminal_hears() {
     tokio::time::timeout(DEADLINE, hearing).await.expect("a message in time");
     let message: Value = serde_json::from_str(&cloud.heads.lock().unwrap()[2]).unwrap();
     assert_eq!(message, json!({"operation": "resize", "cols": SIZE.0, "rows": SIZE.1}));
+}
+
+#[tokio::test]
+async fn a_link_without_tls_is_taken_on_a_private_plain_network_only() {
+    let cloud = Cloud::start(|_, _, _| String::new()).await;
+    for (endpoint, allow_private, plain) in
+        [("http://h", true, true), ("http://h", false, false), ("https://h", true, false), ("https://h", false, false)]
+    {
+        let mut provider = cloud.provider();
+        provider.settings.endpoint = endpoint.parse().unwrap();
+        provider.dialer = Dialer::new(None, allow_private).unwrap();
+        assert_eq!(provider.takes_plain(), plain, "{endpoint}, {allow_private}");
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,9 @@
 //! A client that does not read is nobody's problem but its own.
 
-mod common;
-
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Client, Demo, eventually};
+use crate::common::{Client, Demo, eventually};
 
 /// Sessions that are stalled at once.
 const STALLED: u64 = 20;
@@ -45,7 +43,11 @@ async fn a_stalled_reader_under_yes_holds_less_than_a_mebibyte_and_its_neighbour
         .await;
         let (process, kernel) = (memory(demo.pid()), queues(demo.pid()));
         let added = (process + kernel).saturating_sub(before) / STALLED;
-        println!("{provider}: a stalled session adds {} KiB, {} KiB of it in the kernel", added / 1024, kernel / STALLED / 1024);
+        println!(
+            "{provider}: a stalled session adds {} KiB, {} KiB of it in the kernel",
+            added / 1024,
+            kernel / STALLED / 1024
+        );
         assert!(added < PER_SESSION, "{provider}: {added} bytes");
         for n in 0..50 {
             assert_eq!(neighbour.run(&format!("echo {n}")).await, format!("{n}\r\n"));
@@ -53,6 +55,7 @@ async fn a_stalled_reader_under_yes_holds_less_than_a_mebibyte_and_its_neighbour
         // Ctrl-C passes the stalled output, and reading on shows that nothing was lost behind it.
         let mut first = stalled.swap_remove(0);
         first.type_text("\u{3}").await;
+        first.see("^C").await;
         assert!(first.run("echo back").await.ends_with("back\r\n"));
     }
     assert_eq!(demo.terminate().await, 0);
@@ -78,10 +81,7 @@ fn queues(pid: u32) -> u64 {
         pair[1][start..].split([',', ')']).map(str::to_owned).collect::<Vec<_>>()
     });
     let of = |field: &str| {
-        ["r", "w", "f", "bl"]
-            .iter()
-            .find_map(|name| field.strip_prefix(name)?.parse::<u64>().ok())
-            .unwrap_or(0)
+        ["r", "w", "f", "bl"].iter().find_map(|name| field.strip_prefix(name)?.parse::<u64>().ok()).unwrap_or(0)
     };
     amounts.map(|field| of(&field)).sum()
 }

@@ -1,8 +1,6 @@
 //! One-time links: who gets in, who does not, and what each of them is told.
 
-mod common;
-
-use common::{Client, Connect, Link, World};
+use crate::common::{Client, Connect, Link, World};
 use http::Method;
 use serde_json::json;
 
@@ -11,9 +9,8 @@ const PLAIN: Connect<'_> = Connect { subprotocol: None, origin: None };
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_thousand_clients_that_race_for_one_link_one_gets_in_and_all_others_hear_that_it_is_gone() {
     let world = World::with(|config| config["limits"]["connections"] = json!(4000)).await;
-    for (round, how) in [PLAIN, Connect::default(), PLAIN, Connect::default(), PLAIN, Connect::default()]
-        .into_iter()
-        .enumerate()
+    for (round, how) in
+        [PLAIN, Connect::default(), PLAIN, Connect::default(), PLAIN, Connect::default()].into_iter().enumerate()
     {
         let link = world.mint("local").await;
         let mut dialled = Vec::new();

@@ -1,8 +1,6 @@
 //! A running polytty with a simulated provider, and clients for it: real TLS, real sockets, real shells, all on
 //! loopback ports that the kernel picks.
 
-#![allow(dead_code, reason = "every test binary uses its own part of the harness")]
-
 mod client;
 mod demo;
 mod site;
@@ -18,20 +16,23 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub use client::{Client, Closed, Connect};
-pub use demo::Demo;
-pub use site::{Answer, Link, Site};
+pub(crate) use client::{Client, Connect};
+pub(crate) use demo::Demo;
+pub(crate) use site::{Link, Site};
 
 /// How long anything may take before a test says that it does not happen.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What runs in the terminals.
+const SHELL: [&str; 3] = ["/bin/bash", "--norc", "--noprofile"];
 
 /// A proxy with two providers: `pai`, simulated, and `local`.
-pub struct World {
-    pub simulator: PaiDlc,
-    pub admin: SocketAddr,
+pub(crate) struct World {
+    pub(crate) simulator: PaiDlc,
+    pub(crate) admin: SocketAddr,
     site: Site,
     app: App,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Deref for World {
@@ -43,18 +44,20 @@ impl Deref for World {
 }
 
 impl World {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
     }
 
     /// A proxy whose configuration was changed before it started.
-    pub async fn with(change: impl FnOnce(&mut Value)) -> Self {
-        let simulator = pai_dlc::start(pai_dlc::Options::default()).await.unwrap();
+    pub(crate) async fn with(change: impl FnOnce(&mut Value)) -> Self {
+        // A shell without anybody's profile: what it prints is known.
+        let shell = SHELL.map(str::to_owned).into();
+        let simulator = pai_dlc::start(pai_dlc::Options { shell, ..pai_dlc::Options::default() }).await.unwrap();
         Self::around(simulator, change).await
     }
 
     /// A proxy in front of a simulator that runs already.
-    pub async fn around(simulator: PaiDlc, change: impl FnOnce(&mut Value)) -> Self {
+    pub(crate) async fn around(simulator: PaiDlc, change: impl FnOnce(&mut Value)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
@@ -69,13 +72,12 @@ impl World {
         let line = simulator.ready_line();
         let mut pai = line["provider"].clone();
         pai["name"] = json!("pai");
-        let shell = ["/bin/bash", "--norc", "--noprofile"];
         let mut configuration = json!({
             "server": { "listen": address, "public_url": format!("https://{address}"), "admin_listen": admin },
             "tls": { "cert": "cert.pem", "key": "key.pem" },
             "keys": [{ "name": "test", "hash": format!("sha256:{hash}") }],
             "limits": { "mints_per_second": 10_000, "mint_burst": 100_000 },
-            "providers": [pai, { "name": "local", "kind": "local", "commands": [shell, ["/bin/sh", "-c", "exit 7"]] }],
+            "providers": [pai, { "name": "local", "kind": "local", "commands": [SHELL, ["/bin/sh", "-c", "exit 7"]] }],
         });
         change(&mut configuration);
         let file = folder.path().join("proxy.toml");
@@ -83,25 +85,17 @@ impl World {
         let loaded = config::load(Some(&file), &Environment::default()).unwrap_or_else(|why| panic!("{why}"));
         let app = App::start(loaded.config, listeners, None).unwrap();
         let site = Site::new(address, key, line["target"].clone(), cert.der().clone());
-        Self { simulator, admin, site, app, folder }
-    }
-
-    /// Takes everything down in order and says whether everybody left in time.
-    pub async fn stop(self) -> bool {
-        let left = self.app.drain().await;
-        self.simulator.shutdown().await;
-        left
+        Self { simulator, admin, site, app, _folder: folder }
     }
 
     /// Takes the proxy down as SIGTERM does, in the background.
-    pub fn drain(self) -> (tokio::task::JoinHandle<bool>, PaiDlc) {
+    pub(crate) fn drain(self) -> (tokio::task::JoinHandle<bool>, PaiDlc) {
         (tokio::spawn(self.app.drain()), self.simulator)
     }
-
 }
 
 /// Asks again until there is an answer; fails when there is none for too long.
-pub async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
         loop {
             if let Some(answer) = ask().await {

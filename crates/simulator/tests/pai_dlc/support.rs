@@ -1,8 +1,5 @@
 //! A client of the simulator that shares no code with it: it signs, calls, upgrades and speaks the terminal's wire.
 
-// Every test binary uses a part of it.
-#![allow(dead_code, missing_docs, unreachable_pub)]
-
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
@@ -10,7 +7,6 @@ use std::{
 
 use aws_lc_rs::{digest, hmac};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use polytty_simulator::pai_dlc::{self, Credential, Options, PaiDlc};
 use serde_json::{Value, json};
@@ -25,44 +21,44 @@ use tokio_tungstenite::{
 };
 
 /// Long enough for a loaded machine, short enough to notice a hang.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A shell without anybody's start-up files, and a prompt that is easy to find.
-pub fn plain_shell() -> Vec<String> {
+pub(crate) fn plain_shell() -> Vec<String> {
     ["/usr/bin/env", "PS1=ready> ", "/bin/bash", "--norc", "--noprofile", "-i"].map(str::to_owned).to_vec()
 }
 
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options { shell: plain_shell(), ..Options::default() }
 }
 
-pub fn script(script: &str) -> Options {
+pub(crate) fn script(script: &str) -> Options {
     Options { shell: ["/bin/bash", "-c", script].map(str::to_owned).to_vec(), ..Options::default() }
 }
 
-pub async fn start(options: Options) -> PaiDlc {
+pub(crate) async fn start(options: Options) -> PaiDlc {
     pai_dlc::start(options).await.unwrap()
 }
 
 /// An answer over HTTP.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub head: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
     /// What came behind the head before the connection was read no further.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         self.json()["Code"].as_str().unwrap_or_default().to_owned()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -72,19 +68,19 @@ impl Reply {
 
 /// What goes into a signed call, to be changed before it is sent.
 #[derive(Clone, Debug)]
-pub struct ApiCall {
-    pub authority: String,
-    pub action: &'static str,
-    pub path: String,
-    pub query: String,
-    pub credential: Credential,
-    pub at: SystemTime,
-    pub nonce: String,
-    pub extra: String,
+pub(crate) struct ApiCall {
+    pub(crate) authority: String,
+    pub(crate) action: &'static str,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) credential: Credential,
+    pub(crate) at: SystemTime,
+    pub(crate) nonce: String,
+    pub(crate) extra: String,
 }
 
 impl ApiCall {
-    pub fn new(simulator: &PaiDlc, action: &'static str, path: &str, query: &str) -> Self {
+    pub(crate) fn new(simulator: &PaiDlc, action: &'static str, path: &str, query: &str) -> Self {
         static NONCE: AtomicU64 = AtomicU64::new(0);
         Self {
             authority: simulator.authority(),
@@ -99,22 +95,22 @@ impl ApiCall {
     }
 
     /// A call for the terminal of the ready line's target.
-    pub fn terminal(simulator: &PaiDlc, query: &str) -> Self {
+    pub(crate) fn terminal(simulator: &PaiDlc, query: &str) -> Self {
         let job = &simulator.jobs()[0];
         Self::new(simulator, "GetWebTerminal", &terminal_path(&job.id, &job.pods[0].id), query)
     }
 
-    pub fn with(mut self, credential: &Credential) -> Self {
+    pub(crate) fn with(mut self, credential: &Credential) -> Self {
         self.credential = credential.clone();
         self
     }
 
-    pub fn at(mut self, at: SystemTime) -> Self {
+    pub(crate) fn at(mut self, at: SystemTime) -> Self {
         self.at = at;
         self
     }
 
-    pub fn extra(mut self, header: &str) -> Self {
+    pub(crate) fn extra(mut self, header: &str) -> Self {
         self.extra += header;
         self.extra += "\r\n";
         self
@@ -139,7 +135,7 @@ impl ApiCall {
     }
 
     /// The bytes of the signed request.
-    pub fn request(&self) -> String {
+    pub(crate) fn request(&self) -> String {
         let headers = self.signed_headers();
         let names: Vec<_> = headers.iter().map(|(name, _)| *name).collect();
         let names = names.join(";");
@@ -160,28 +156,28 @@ impl ApiCall {
         )
     }
 
-    pub async fn send(&self) -> Reply {
+    pub(crate) async fn send(&self) -> Reply {
         exchange(&self.authority, &self.request()).await
     }
 
     /// Sends the call and returns the link that it is answered with.
-    pub async fn link(&self) -> String {
+    pub(crate) async fn link(&self) -> String {
         let reply = self.send().await;
         assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
         reply.json()["WebTerminalUrl"].as_str().unwrap().to_owned()
     }
 }
 
-pub fn terminal_path(job: &str, pod: &str) -> String {
+pub(crate) fn terminal_path(job: &str, pod: &str) -> String {
     format!("/api/v1/jobs/{job}/pods/{pod}/webterminal")
 }
 
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One request on a connection of its own, and its answer.
-pub async fn exchange(authority: &str, request: &str) -> Reply {
+pub(crate) async fn exchange(authority: &str, request: &str) -> Reply {
     let mut stream = TcpStream::connect(authority).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     timeout(PATIENCE, read_reply(&mut stream)).await.unwrap()
@@ -211,7 +207,7 @@ async fn read_head(stream: &mut TcpStream) -> (String, Vec<u8>) {
 }
 
 /// The request that a WebSocket client opens `link` with.
-pub fn upgrade_request(link: &str, extra: &str) -> (String, String) {
+pub(crate) fn upgrade_request(link: &str, extra: &str) -> (String, String) {
     let (authority, path) = link.strip_prefix("ws://").unwrap().split_once('/').unwrap();
     let request = format!(
         "GET /{path} HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -221,10 +217,15 @@ pub fn upgrade_request(link: &str, extra: &str) -> (String, String) {
 }
 
 /// Tries to open a link: the answer's head, and the connection with what came behind it.
-pub async fn upgrade(link: &str) -> (Reply, TcpStream) {
+pub(crate) async fn upgrade(link: &str) -> (Reply, TcpStream) {
+    upgrade_with(link, b"").await
+}
+
+/// The same with bytes right behind the request.
+pub(crate) async fn upgrade_with(link: &str, behind: &[u8]) -> (Reply, TcpStream) {
     let (authority, request) = upgrade_request(link, "");
     let mut stream = TcpStream::connect(authority).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.write_all(&[request.as_bytes(), behind].concat()).await.unwrap();
     let (head, body) = timeout(PATIENCE, read_head(&mut stream)).await.unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     (Reply { status, head, body }, stream)
@@ -232,15 +233,15 @@ pub async fn upgrade(link: &str) -> (Reply, TcpStream) {
 
 /// An open terminal.
 #[derive(Debug)]
-pub struct Terminal {
-    pub socket: WebSocketStream<TcpStream>,
+pub(crate) struct Terminal {
+    pub(crate) socket: WebSocketStream<TcpStream>,
     /// All output so far.
-    pub output: String,
+    pub(crate) output: String,
 }
 
 /// What a terminal has come to.
 #[derive(Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// The TCP connection has ended without a Close.
     NoClose,
     /// A Close with this code.
@@ -249,11 +250,11 @@ pub enum End {
 
 impl Terminal {
     /// Mints a link and opens it.
-    pub async fn open(simulator: &PaiDlc) -> Self {
+    pub(crate) async fn open(simulator: &PaiDlc) -> Self {
         Self::open_link(&ApiCall::terminal(simulator, "IsShared=true").link().await).await
     }
 
-    pub async fn open_link(link: &str) -> Self {
+    pub(crate) async fn open_link(link: &str) -> Self {
         let (reply, stream) = upgrade(link).await;
         assert_eq!(reply.status, 101, "{}", reply.head);
         assert_eq!(reply.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
@@ -262,30 +263,33 @@ impl Terminal {
         Self::over(stream, reply.body).await
     }
 
-    pub async fn over(stream: TcpStream, already_read: Vec<u8>) -> Self {
+    pub(crate) async fn over(stream: TcpStream, already_read: Vec<u8>) -> Self {
         let socket = WebSocketStream::from_partially_read(stream, already_read, Role::Client, None).await;
         Self { socket, output: String::new() }
     }
 
-    pub async fn send(&mut self, message: Value) {
+    pub(crate) async fn send(&mut self, message: Value) {
         self.socket.send(Message::text(message.to_string())).await.unwrap();
     }
 
-    pub async fn type_in(&mut self, text: &str) {
+    pub(crate) async fn type_in(&mut self, text: &str) {
         self.send(json!({"operation": "stdin", "data": text})).await;
     }
 
-    pub async fn resize(&mut self, cols: u16, rows: u16) {
+    pub(crate) async fn resize(&mut self, cols: u16, rows: u16) {
         self.send(json!({"operation": "resize", "cols": cols, "rows": rows})).await;
     }
 
     /// The next message.
-    pub async fn next(&mut self) -> Option<Result<Message, Error>> {
-        timeout(PATIENCE, self.socket.next()).await.expect("a silent terminal")
+    pub(crate) async fn next(&mut self) -> Option<Result<Message, Error>> {
+        match timeout(PATIENCE, self.socket.next()).await {
+            Ok(next) => next,
+            Err(_) => panic!("silence after {:?}", self.output),
+        }
     }
 
     /// Takes the output of a message into account, checking its shape.
-    pub fn take(&mut self, message: &Message) {
+    pub(crate) fn take(&mut self, message: &Message) {
         let Message::Text(text) = message else { panic!("{message:?}") };
         let value: Value = serde_json::from_str(text).unwrap();
         assert_eq!(value["operation"], "stdout", "{text}");
@@ -295,7 +299,7 @@ impl Terminal {
     }
 
     /// Reads until the output holds `text`.
-    pub async fn expect(&mut self, text: &str) {
+    pub(crate) async fn expect(&mut self, text: &str) {
         while !self.output.contains(text) {
             match self.next().await {
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
@@ -305,8 +309,22 @@ impl Terminal {
         }
     }
 
+    /// Asks a shell for its process id.
+    pub(crate) async fn pid(&mut self) -> u32 {
+        self.type_in("echo p''id=$$.\r").await;
+        self.expect("pid=").await;
+        loop {
+            let rest = self.output.split("pid=").nth(1).unwrap();
+            if let Some((pid, _)) = rest.split_once('.') {
+                return pid.parse().unwrap();
+            }
+            let message = self.next().await.unwrap().unwrap();
+            self.take(&message);
+        }
+    }
+
     /// Reads until the end.
-    pub async fn end(&mut self) -> End {
+    pub(crate) async fn end(&mut self) -> End {
         let mut end = End::NoClose;
         loop {
             match self.next().await {
@@ -320,8 +338,13 @@ impl Terminal {
     }
 }
 
+/// Whether a process is there, be it as a zombie.
+pub(crate) fn lives(pid: u32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
 /// Waits until something is so.
-pub async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !condition() {
         assert!(tokio::time::Instant::now() < deadline, "still not: {what}");
@@ -330,7 +353,7 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// The ROA HMAC-SHA1 request of the older SDKs.
-pub fn roa_request(call: &ApiCall) -> String {
+pub(crate) fn roa_request(call: &ApiCall) -> String {
     let date = jiff::Timestamp::try_from(call.at).unwrap().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     let acs = [
         ("x-acs-signature-method", "HMAC-SHA1"),
@@ -347,14 +370,4 @@ pub fn roa_request(call: &ApiCall) -> String {
         "GET {}?{} HTTP/1.1\r\nhost: {}\r\naccept: application/json\r\ndate: {date}\r\n{lines}authorization: acs {}:{signature}\r\n\r\n",
         call.path, call.query, call.authority, call.credential.access_key_id
     )
-}
-
-/// A message of the terminal's wire as bytes of a client would be.
-pub fn text(value: &Value) -> Message {
-    Message::Text(value.to_string().into())
-}
-
-/// Bytes for a ping.
-pub fn payload(text: &'static str) -> Bytes {
-    Bytes::from_static(text.as_bytes())
 }

@@ -3,10 +3,11 @@
 use std::ops::Deref;
 use std::process::Stdio;
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -14,10 +15,11 @@ use tokio::time::timeout;
 use super::{PATIENCE, Site};
 
 /// A running demo; killed when dropped.
-pub struct Demo {
-    pub line: Value,
+pub(crate) struct Demo {
+    pub(crate) line: Value,
     site: Site,
     child: Child,
+    _home: TempDir,
 }
 
 impl Deref for Demo {
@@ -29,10 +31,13 @@ impl Deref for Demo {
 }
 
 impl Demo {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
+        let home = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_polytty"))
             .args(["demo", "--json", "--listen", "127.0.0.1:0"])
             .env("SHELL", "/bin/bash")
+            // Nobody's profile: what the shells print is known.
+            .env("HOME", home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -45,15 +50,15 @@ impl Demo {
         let root = CertificateDer::from_pem_file(line["ca"].as_str().unwrap()).unwrap();
         let target = line["providers"][0]["target"].clone();
         let site = Site::new(address, line["api_key"].as_str().unwrap().to_owned(), target, root);
-        Self { line, site, child }
+        Self { line, site, child, _home: home }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id().unwrap()
     }
 
     /// Ends it as a service manager does, and returns its exit status.
-    pub async fn terminate(mut self) -> i32 {
+    pub(crate) async fn terminate(mut self) -> i32 {
         let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
         let status = timeout(PATIENCE, self.child.wait()).await.expect("the demo ends").unwrap();

@@ -18,49 +18,49 @@ use tokio_rustls::client::TlsStream;
 use super::{Client, Connect, PATIENCE, eventually};
 
 /// A proxy from outside.
-pub struct Site {
-    pub address: SocketAddr,
-    pub key: String,
-    pub pai_target: Value,
+pub(crate) struct Site {
+    pub(crate) address: SocketAddr,
+    pub(crate) key: String,
+    pub(crate) pai_target: Value,
     tls: TlsConnector,
 }
 
 /// A minted link.
 #[derive(Clone, Debug)]
-pub struct Link {
-    pub session: String,
-    pub url: String,
+pub(crate) struct Link {
+    pub(crate) session: String,
+    pub(crate) url: String,
 }
 
 impl Link {
     /// The path of the link, `/t/…`.
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.url[self.url.find("/t/").expect("a link has a path")..]
     }
 }
 
 /// An answer of the API.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
 }
 
 impl Site {
-    pub fn new(address: SocketAddr, key: String, pai_target: Value, root: CertificateDer<'static>) -> Self {
+    pub(crate) fn new(address: SocketAddr, key: String, pai_target: Value, root: CertificateDer<'static>) -> Self {
         Self { address, key, pai_target, tls: trusting(root) }
     }
 
     /// A TLS connection.
-    pub async fn dial(&self) -> TlsStream<TcpStream> {
+    pub(crate) async fn dial(&self) -> TlsStream<TcpStream> {
         let tcp = TcpStream::connect(self.address).await.unwrap();
         tcp.set_nodelay(true).unwrap();
         self.tls.connect(ServerName::try_from("127.0.0.1").unwrap(), tcp).await.unwrap()
     }
 
     /// Sends raw bytes over TLS and reads the raw answer to its end.
-    pub async fn raw(&self, request: &str) -> String {
+    pub(crate) async fn raw(&self, request: &str) -> String {
         let mut stream = self.dial().await;
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
@@ -70,13 +70,19 @@ impl Site {
     }
 
     /// A call of the API with the world's key.
-    pub async fn api(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+    pub(crate) async fn api(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
         let key = format!("Bearer {}", self.key);
         self.http(method, path, body, &[("authorization", &key)]).await
     }
 
     /// Any HTTP request.
-    pub async fn http(&self, method: Method, path: &str, body: Option<Value>, fields: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn http(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        fields: &[(&str, &str)],
+    ) -> Answer {
         let stream = self.dial().await;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
@@ -91,18 +97,18 @@ impl Site {
         let response = sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        let body = serde_json::from_slice(&body)
-            .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&body).into_owned()));
+        let body =
+            serde_json::from_slice(&body).unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&body).into_owned()));
         Answer { status: head.status, headers: head.headers, body }
     }
 
     /// A link to a new session.
-    pub async fn mint(&self, provider: &str) -> Link {
+    pub(crate) async fn mint(&self, provider: &str) -> Link {
         self.mint_with(provider, |_| {}).await
     }
 
     /// A link to a new session, with more in the request.
-    pub async fn mint_with(&self, provider: &str, change: impl FnOnce(&mut Value)) -> Link {
+    pub(crate) async fn mint_with(&self, provider: &str, change: impl FnOnce(&mut Value)) -> Link {
         let target = if provider == "pai" { self.pai_target.clone() } else { json!({}) };
         let mut body = json!({ "provider": provider, "target": target });
         change(&mut body);
@@ -113,7 +119,7 @@ impl Site {
     }
 
     /// A new session with its client attached and `ready` read.
-    pub async fn open(&self, provider: &str) -> Client {
+    pub(crate) async fn open(&self, provider: &str) -> Client {
         let link = self.mint(provider).await;
         let mut client = Client::connect(self, &link, Connect::default()).await.unwrap();
         client.ready().await;
@@ -121,12 +127,12 @@ impl Site {
     }
 
     /// How a session stands.
-    pub async fn session(&self, id: &str) -> Value {
+    pub(crate) async fn session(&self, id: &str) -> Value {
         self.api(Method::GET, &format!("/v1/sessions/{id}"), None).await.body
     }
 
     /// Waits until a session stands as it should.
-    pub async fn until(&self, id: &str, state: &str) -> Value {
+    pub(crate) async fn until(&self, id: &str, state: &str) -> Value {
         eventually(async || {
             let session = self.session(id).await;
             (session["state"] == state).then_some(session)

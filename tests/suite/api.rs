@@ -1,10 +1,8 @@
 //! The HTTP API and the edge in front of it.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Client, Connect, World};
+use crate::common::{Client, Connect, World};
 use http::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -111,10 +109,31 @@ async fn every_mistake_in_a_request_is_named_and_nothing_is_made() {
     let key = format!("Bearer {}", world.key);
     let host = world.address;
     for (request, status) in [
-        (format!("POST /v1/sessions HTTP/1.1\r\nHost: {host}\r\nAuthorization: {key}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n{{"), 400),
-        (format!("POST /v1/sessions HTTP/1.1\r\nHost: {host}\r\nAuthorization: {key}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{{}}"), 415),
-        (format!("POST /v1/sessions HTTP/1.1\r\nHost: {host}\r\nAuthorization: {key}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 70000\r\n\r\n{}", " ".repeat(70000)), 413),
-        (format!("PUT /v1/sessions HTTP/1.1\r\nHost: {host}\r\nAuthorization: {key}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"), 405),
+        (
+            format!(
+                "POST /v1/sessions HTTP/1.1\r\nHost: {host}\r\nAuthorization: {key}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n{{"
+            ),
+            400,
+        ),
+        (
+            format!(
+                "POST /v1/sessions HTTP/1.1\r\nHost: {host}\r\nAuthorization: {key}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{{}}"
+            ),
+            415,
+        ),
+        (
+            format!(
+                "POST /v1/sessions HTTP/1.1\r\nHost: {host}\r\nAuthorization: {key}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 70000\r\n\r\n{}",
+                " ".repeat(70000)
+            ),
+            413,
+        ),
+        (
+            format!(
+                "PUT /v1/sessions HTTP/1.1\r\nHost: {host}\r\nAuthorization: {key}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            ),
+            405,
+        ),
         (format!("GET /v1/sessions HTTP/1.1\r\nHost: other\r\nAuthorization: {key}\r\n\r\n"), 421),
         (format!("GET / HTTP/1.1\r\nHost: {host}\r\nHost: {host}\r\n\r\n"), 400),
     ] {
@@ -155,7 +174,10 @@ async fn clients_that_are_slow_at_every_stage_are_cut_and_make_room_for_others()
     headless.write_all(b"GET / HTTP/1.1\r\nHost: a").await.unwrap();
     let mut bodiless = world.dial().await;
     let host = world.address;
-    let head = format!("POST /v1/sessions HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n", world.key);
+    let head = format!(
+        "POST /v1/sessions HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n",
+        world.key
+    );
     bodiless.write_all(head.as_bytes()).await.unwrap();
     for stream in &mut silent {
         assert_eq!(within(stream.read(&mut [0; 16])).await.unwrap_or(0), 0);

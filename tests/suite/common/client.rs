@@ -4,7 +4,7 @@ use futures_util::{SinkExt, StreamExt};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -13,9 +13,9 @@ use super::{Link, PATIENCE, Site};
 
 /// What a client says in its handshake.
 #[derive(Clone, Copy, Debug)]
-pub struct Connect<'a> {
-    pub subprotocol: Option<&'a str>,
-    pub origin: Option<&'a str>,
+pub(crate) struct Connect<'a> {
+    pub(crate) subprotocol: Option<&'a str>,
+    pub(crate) origin: Option<&'a str>,
 }
 
 impl Default for Connect<'_> {
@@ -26,30 +26,30 @@ impl Default for Connect<'_> {
 
 /// How a connection was closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Closed {
-    pub code: u16,
-    pub reason: String,
+pub(crate) struct Closed {
+    pub(crate) code: u16,
+    pub(crate) reason: String,
 }
 
 /// An attached client. What it has read is kept: output, and everything that was said beside it.
-pub struct Client {
-    pub ws: WebSocketStream<TlsStream<TcpStream>>,
-    pub session: String,
-    pub subprotocol: Option<String>,
-    pub output: Vec<u8>,
-    pub said: Vec<Value>,
-    pub closed: Option<Closed>,
+pub(crate) struct Client {
+    pub(crate) ws: WebSocketStream<TlsStream<TcpStream>>,
+    pub(crate) session: String,
+    pub(crate) subprotocol: Option<String>,
+    pub(crate) output: Vec<u8>,
+    pub(crate) said: Vec<Value>,
+    pub(crate) closed: Option<Closed>,
     looked: usize,
 }
 
 impl Client {
     /// Uses a link; an HTTP status where the upgrade is refused.
-    pub async fn connect(site: &Site, link: &Link, how: Connect<'_>) -> Result<Self, StatusCode> {
+    pub(crate) async fn connect(site: &Site, link: &Link, how: Connect<'_>) -> Result<Self, StatusCode> {
         Self::connect_over(site.dial().await, site, link, how).await
     }
 
     /// The same over a connection that is there already.
-    pub async fn connect_over(
+    pub(crate) async fn connect_over(
         stream: TlsStream<TcpStream>,
         site: &Site,
         link: &Link,
@@ -88,7 +88,7 @@ impl Client {
     }
 
     /// Reads one message; `false` once the connection is over.
-    pub async fn read(&mut self) -> bool {
+    pub(crate) async fn read(&mut self) -> bool {
         let message = timeout(PATIENCE, self.ws.next()).await;
         let message = message.unwrap_or_else(|_| panic!("nothing comes behind {:?}", self.tail()));
         match message {
@@ -109,8 +109,10 @@ impl Client {
     }
 
     /// Reads until something beside output is said, and returns it.
-    pub async fn hear(&mut self, operation: &str) -> Value {
+    pub(crate) async fn hear(&mut self, operation: &str) -> Value {
+        let until = Instant::now() + PATIENCE;
         loop {
+            assert!(Instant::now() < until, "no {operation}: {:?}", self.said);
             if let Some(at) = self.said[self.looked..].iter().position(|said| said["operation"] == operation) {
                 self.looked += at + 1;
                 return self.said[self.looked - 1].clone();
@@ -119,13 +121,15 @@ impl Client {
         }
     }
 
-    pub async fn ready(&mut self) -> Value {
+    pub(crate) async fn ready(&mut self) -> Value {
         self.hear("ready").await
     }
 
     /// Reads until the output holds `wanted` behind what was waited for before, and returns all of it up to there.
-    pub async fn see(&mut self, wanted: &str) -> String {
+    pub(crate) async fn see(&mut self, wanted: &str) -> String {
+        let until = Instant::now() + PATIENCE;
         loop {
+            assert!(Instant::now() < until, "no {wanted:?} in {:?}", self.tail());
             if let Some(at) = find(&self.output, wanted.as_bytes()) {
                 let rest = self.output.split_off(at + wanted.len());
                 let seen = std::mem::replace(&mut self.output, rest);
@@ -136,32 +140,32 @@ impl Client {
     }
 
     /// Reads to the end of the connection.
-    pub async fn drain(&mut self) -> Closed {
+    pub(crate) async fn drain(&mut self) -> Closed {
         while self.read().await {}
         self.closed.clone().unwrap()
     }
 
-    pub async fn say(&mut self, message: Value) {
+    pub(crate) async fn say(&mut self, message: Value) {
         self.ws.send(Message::text(message.to_string())).await.unwrap();
     }
 
     /// Types, as binary.
-    pub async fn type_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) async fn type_bytes(&mut self, bytes: &[u8]) {
         self.ws.send(Message::binary(bytes.to_vec())).await.unwrap();
     }
 
     /// Types, as text.
-    pub async fn type_text(&mut self, text: &str) {
+    pub(crate) async fn type_text(&mut self, text: &str) {
         self.say(json!({ "operation": "stdin", "data": text })).await;
     }
 
-    /// Runs a line in the shell and returns what it printed. The marker is split in the line, so that its echo is not
-    /// taken for the answer.
-    pub async fn run(&mut self, line: &str) -> String {
-        self.type_text(&format!("{line}; echo end''-of-run\r")).await;
+    /// Runs a line in the shell and returns what it printed, without prompt and echo. The markers are split in the
+    /// line, so that its echo is not taken for them.
+    pub(crate) async fn run(&mut self, line: &str) -> String {
+        self.type_text(&format!("echo start''-of-run; {line}; echo end''-of-run\r")).await;
+        self.see("start-of-run\r\n").await;
         let seen = self.see("end-of-run\r\n").await;
-        let start = seen.find("end''-of-run").map_or(0, |at| at + "end''-of-run".len());
-        seen[start..seen.len() - "end-of-run\r\n".len()].trim_start().to_owned()
+        seen.strip_suffix("end-of-run\r\n").unwrap_or(&seen).to_owned()
     }
 
     fn tail(&self) -> String {

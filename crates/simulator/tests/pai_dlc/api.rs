@@ -1,13 +1,9 @@
 //! The API: who may call, what is answered, and what is refused.
-#![allow(missing_docs, unreachable_pub)]
-
-mod support;
-
 use std::time::{Duration, SystemTime};
 
+use crate::support::{ApiCall, exchange, options, roa_request, start, terminal_path, until, upgrade, upgrade_request};
 use polytty_simulator::{ManualClock, pai_dlc::Options};
 use serde_json::Value;
-use support::{ApiCall, exchange, options, roa_request, start, terminal_path, until, upgrade, upgrade_request};
 
 #[tokio::test]
 async fn the_ready_line_tells_a_program_all_it_needs() {
@@ -24,6 +20,8 @@ async fn the_ready_line_tells_a_program_all_it_needs() {
         ["access_key_id", "access_key_secret", "allow_private", "endpoint", "kind", "region", "websocket_hosts"];
     assert_eq!(keys, expected);
     assert_eq!(provider["websocket_hosts"][0], authority.as_str());
+    let temporary = simulator.ready_line_with(simulator.sts_credential());
+    assert_eq!(temporary["provider"]["security_token"].as_str(), simulator.sts_credential().security_token.as_deref());
     let another = start(options()).await;
     assert_ne!(another.credential(), simulator.credential(), "credentials are made anew");
 }
@@ -174,8 +172,12 @@ async fn jobs_are_listed_filtered_and_shown() {
             let reply = call.send().await;
             assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
             let body = reply.json();
-            let names: Vec<_> =
-                body["Jobs"].as_array().unwrap().iter().map(|job| job["DisplayName"].as_str().unwrap().to_owned()).collect();
+            let names: Vec<_> = body["Jobs"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|job| job["DisplayName"].as_str().unwrap().to_owned())
+                .collect();
             (names.join(" "), body["TotalCount"].as_u64().unwrap())
         }
     };
@@ -205,9 +207,9 @@ async fn a_shared_link_opens_one_terminal_and_only_while_it_lives() {
     let link = mint().await;
     let plain = link.replacen("ws://", "", 1);
     let (authority, path) = plain.split_once('/').unwrap();
-    for method in ["GET", "HEAD", "OPTIONS"] {
+    for method in ["GET", "POST", "OPTIONS"] {
         let request = format!("{method} /{path} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
-        let reply = exchange(authority, &request.replace("HEAD", "POST")).await;
+        let reply = exchange(authority, &request).await;
         assert!(reply.status == 426 || reply.status == 400, "{method}: {}", reply.status);
     }
     let mut tries = tokio::task::JoinSet::new();

@@ -1,8 +1,6 @@
 //! A terminal end to end: TLS, a link, a provider, a real shell.
 
-mod common;
-
-use common::{Client, Connect, World};
+use crate::common::{Client, Connect, World};
 use http::Method;
 use serde_json::json;
 
@@ -17,8 +15,11 @@ async fn what_is_typed_is_run_and_what_is_printed_arrives() {
         client.type_bytes(b"echo by''tes\r").await;
         client.see("bytes\r\n").await;
         assert!(client.run("tty").await.starts_with("/dev/pts/"), "a real terminal device");
-        client.type_text("sleep 1000\r").await;
+        // Printed by the job itself, so that it is in the foreground by then.
+        client.type_text("sh -c 'echo slee\"\"ping; exec sleep 1000'\r").await;
+        client.see("sleeping\r\n").await;
         client.type_text("\u{3}").await;
+        client.see("^C").await;
         assert_eq!(client.run("echo alive").await, "alive\r\n", "Ctrl-C reaches the foreground job");
         assert_eq!(client.run("printf 'z\\303\\244hl\\342\\202\\254 \\360\\237\\246\\200\\n'").await, "zähl€ 🦀\r\n");
     }
@@ -95,8 +96,9 @@ async fn a_paste_of_200_kilobytes_arrives_whole_whether_in_lines_or_in_one() {
     for provider in PROVIDERS {
         let mut client = world.open(provider).await;
         for (mode, line) in [("stty -echo", 80), ("stty -icanon -echo", usize::MAX)] {
-            let text: String =
-                (0..200_000).map(|n| if (n + 1) % line == 0 { '\n' } else { char::from(b'a' + (n % 26) as u8) }).collect();
+            let text: String = (0..200_000)
+                .map(|n| if (n + 1) % line == 0 { '\n' } else { char::from(b'a' + (n % 26) as u8) })
+                .collect();
             let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
             let sum: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
             client.run(mode).await;
@@ -250,5 +252,5 @@ async fn acknowledged_output_never_runs_further_ahead_than_the_window() {
 async fn gone(pid: &str) {
     let path = std::path::PathBuf::from(format!("/proc/{pid}"));
     assert!(pid.parse::<u32>().is_ok(), "{pid:?} is no process id");
-    common::eventually(async || (!path.exists()).then_some(())).await;
+    crate::common::eventually(async || (!path.exists()).then_some(())).await;
 }
