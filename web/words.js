@@ -44,7 +44,7 @@ export function describeLock(refusal, hadSecret) {
     return {
       state: 'Refused: this address was used already',
       title: 'This address was used already',
-      words: 'The address that polytty demo prints opens this page once, in one browser. Start the demo again for a new one:',
+      words: 'The address that polytty demo prints opens this page once, in one browser. The demo has printed a new one by now, in the terminal that runs it:',
     };
   }
   if (refusal.status === 401) {

@@ -66,6 +66,11 @@ impl Certificate {
         Ok(path)
     }
 
+    /// Where all of it lies.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
     /// The root, for clients to trust.
     pub(super) fn ca(&self) -> PathBuf {
         self.folder.path().join("ca.pem")

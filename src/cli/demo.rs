@@ -57,7 +57,7 @@ impl Demo {
     }
 
     async fn serve(self) -> Result<(), Failed> {
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::with_hangup()?;
         let admin = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let listeners = Listeners::bind(self.listen, Some(admin)).map_err(|error| {
             let hint = "give another address with --listen, such as --listen 127.0.0.1:0 for a free port";
@@ -116,7 +116,8 @@ impl Demo {
         }
         std::io::stdout().flush()?;
         signals.recv().await;
-        signals.force_on_next();
+        let folder = certificate.folder();
+        signals.force_on_next(move || drop(std::fs::remove_dir_all(folder)));
         app.drain().await;
         simulator.shutdown().await;
         drop(certificate);

@@ -26,7 +26,7 @@ pub(super) fn serve(file: &ConfigFile) -> Result<(), Failed> {
         let app = App::start(loaded.config, listeners, None).map_err(start_failed)?;
         signals.recv().await;
         tracing::info!("draining; a second signal forces the end");
-        signals.force_on_next();
+        signals.force_on_next(|| {});
         if !app.drain().await {
             tracing::warn!("some connections did not leave in time and were cut");
         }

@@ -44,7 +44,7 @@ impl Simulate {
         }
         let Kind::PaiDlc = self.kind;
         runtime()?.block_on(async {
-            let mut signals = Signals::new()?;
+            let mut signals = Signals::with_hangup()?;
             let options = pai_dlc::Options {
                 listen: self.listen,
                 allow_remote: self.allow_remote,
@@ -57,7 +57,7 @@ impl Simulate {
             println!("{}", simulator.ready_line());
             std::io::stdout().flush()?;
             signals.recv().await;
-            signals.force_on_next();
+            signals.force_on_next(|| {});
             simulator.shutdown().await;
             Ok(())
         })

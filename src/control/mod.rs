@@ -14,7 +14,7 @@ use polytty_dialect::Code;
 
 use crate::auth::{Identity, Keys};
 use crate::config::BaseUrl;
-use crate::limit::MintRate;
+use crate::limit::{MintRate, TooMany};
 use crate::observe::Metrics;
 use crate::provider::Entry;
 use crate::respond::{Problem, Reply, with};
@@ -78,16 +78,14 @@ impl Api {
         if scheme.eq_ignore_ascii_case("bearer") { self.keys.identify(key.trim()) } else { None }
     }
 
-    /// Counts one mint of a key.
-    fn may_mint(&self, identity: &Identity) -> Result<(), Reply> {
-        self.mint_rate.check(identity).map_err(|too_many| {
-            let seconds = too_many.seconds();
-            let detail = format!("too many links in too short a time; try again in {seconds} s");
-            let reply = Problem::new(Code::RateLimited, detail).reply();
-            let reply = with(reply, header::RETRY_AFTER, &seconds.to_string());
-            let reply = with(reply, HeaderName::from_static("ratelimit-policy"), &self.mint_rate.policy());
-            with(reply, HeaderName::from_static("ratelimit"), &format!("\"mint\";r=0;t={seconds}"))
-        })
+    /// The answer to a key that mints too often.
+    fn minted_too_often(&self, too_many: TooMany) -> Reply {
+        let seconds = too_many.seconds();
+        let detail = format!("too many links in too short a time; try again in {seconds} s");
+        let reply = Problem::new(Code::RateLimited, detail).reply();
+        let reply = with(reply, header::RETRY_AFTER, &seconds.to_string());
+        let reply = with(reply, HeaderName::from_static("ratelimit-policy"), &self.mint_rate.policy());
+        with(reply, HeaderName::from_static("ratelimit"), &format!("\"mint\";r=0;t={seconds}"))
     }
 }
 

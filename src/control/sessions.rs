@@ -80,19 +80,19 @@ impl Api {
             Ok(body) => body,
             Err(problem) => return problem.reply(),
         };
-        let (spec, dialect) = match self.spec(body) {
-            Ok(read) => read,
+        let spec = match self.spec(body) {
+            Ok(spec) => spec,
             Err(problem) => return problem.reply(),
         };
-        if let Err(refused) = self.may_mint(by) {
-            return refused;
+        if let Err(too_many) = self.mint_rate.check(by) {
+            return self.minted_too_often(too_many);
         }
         let provider = spec.provider.name().to_owned();
         let session = match self.sessions.create(spec, self.tickets.ttl()) {
             Ok(session) => session,
             Err(error) => return not_created(error, &provider),
         };
-        let link = match self.mint(&session, Role::Writer, dialect).await {
+        let link = match self.mint(&session, Role::Writer).await {
             Ok(link) => link,
             Err(reply) => {
                 session.end().await;
@@ -143,21 +143,21 @@ impl Api {
                 return Problem::new(Code::Unsupported, detail).reply();
             }
         };
-        if let Err(refused) = self.may_mint(by) {
-            return refused;
+        if let Err(too_many) = self.mint_rate.check(by) {
+            return self.minted_too_often(too_many);
         }
         let until = Instant::now() + Sessions::patience(self.tickets.ttl());
         if !session.expect_client(until).await {
             return no_session();
         }
-        match self.mint(&session, role, None).await {
+        match self.mint(&session, role).await {
             Ok(link) => json(StatusCode::CREATED, &link),
             Err(reply) => reply,
         }
     }
 
     /// Reads what a session is created from. The whole request is judged before anything is made or counted.
-    fn spec(&self, body: CreateSession) -> Result<(Spec, Option<&'static str>), Problem> {
+    fn spec(&self, body: CreateSession) -> Result<Spec, Problem> {
         let bad = |detail: String| Problem::new(Code::BadMessage, detail).status(StatusCode::UNPROCESSABLE_ENTITY);
         let provider = self.providers.iter().find(|entry| entry.name() == body.provider).ok_or_else(|| {
             let known: Vec<_> = self.providers.iter().map(|entry| entry.name()).collect();
@@ -189,20 +189,23 @@ impl Api {
         }
         let labels = labels(body.labels)
             .ok_or_else(|| bad(format!("labels: at most {MAX_LABELS}, with texts of at most {MAX_TEXT} bytes")))?;
-        Ok((Spec { provider: provider.clone(), target, size, subject: body.subject, labels }, dialect))
+        Ok(Spec { provider: provider.clone(), target, size, subject: body.subject, labels, dialect })
     }
 
-    async fn mint(&self, session: &Arc<Session>, role: Role, dialect: Option<&'static str>) -> Result<Link, Reply> {
+    async fn mint(&self, session: &Arc<Session>, role: Role) -> Result<Link, Reply> {
         let ttl = self.tickets.ttl();
         let expires_at = Timestamp::now() + SignedDuration::try_from(ttl).unwrap_or(SignedDuration::ZERO);
-        let ticket = self.tickets.mint(Purpose { session: session.id(), role, dialect }).await.map_err(|error| {
-            let detail = match error {
-                MintError::Full => "too many links are outstanding; try again in a while",
-                MintError::NoRandomness => "the operating system yields no random bytes",
-            };
-            let reply = Problem::new(error.code(), detail).reply();
-            if error == MintError::Full { with(reply, header::RETRY_AFTER, FULL_RETRY) } else { reply }
-        })?;
+        let ticket =
+            self.tickets.mint(Purpose { session: session.id(), role, dialect: session.dialect() }).await.map_err(
+                |error| {
+                    let detail = match error {
+                        MintError::Full => "too many links are outstanding; try again in a while",
+                        MintError::NoRandomness => "the operating system yields no random bytes",
+                    };
+                    let reply = Problem::new(error.code(), detail).reply();
+                    if error == MintError::Full { with(reply, header::RETRY_AFTER, FULL_RETRY) } else { reply }
+                },
+            )?;
         self.metrics.link_minted();
         let url = format!("wss://{}/t/{}", self.public_url.authority(), ticket.expose());
         Ok(Link { id: session.id().to_string(), url, expires_at, expires_in: ttl.as_secs() })

@@ -43,17 +43,17 @@ impl Handshake {
     /// # Errors
     ///
     /// The response to a request that is no upgrade (426) or a broken one (400).
-    pub(super) fn read(method: &Method, headers: &HeaderMap) -> Result<Self, Reply> {
+    pub(super) fn read(method: &Method, headers: &HeaderMap) -> Result<Self, Box<Reply>> {
         if method != Method::GET || !has_token(headers, header::UPGRADE, "websocket") {
-            return Err(upgrade_required());
+            return Err(Box::new(upgrade_required()));
         }
-        let broken = |detail: &str| Err(closing(Problem::new(Code::BadMessage, detail).reply()));
+        let broken = |detail: &str| Err(Box::new(closing(Problem::new(Code::BadMessage, detail).reply())));
         if !has_token(headers, header::CONNECTION, "upgrade") {
             return broken("an upgrade needs the field Connection: Upgrade");
         }
         match only(headers, header::SEC_WEBSOCKET_VERSION) {
             Some("13") => {}
-            _ => return Err(upgrade_required()),
+            _ => return Err(Box::new(upgrade_required())),
         }
         let key = match only(headers, header::SEC_WEBSOCKET_KEY) {
             Some(key) if STANDARD.decode(key).is_ok_and(|key| key.len() == 16) => key.to_owned(),

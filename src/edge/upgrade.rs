@@ -50,7 +50,7 @@ impl Edge {
     ) -> Reply {
         let handshake = match Handshake::read(request.method(), request.headers()) {
             Ok(handshake) => handshake,
-            Err(reply) => return reply,
+            Err(reply) => return *reply,
         };
         let upgrading = hyper::upgrade::on(&mut request);
         let (subprotocol, dialect) = match handshake.offer() {

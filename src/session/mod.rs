@@ -84,6 +84,8 @@ pub struct Spec {
     pub subject: Option<String>,
     /// The creator's own notes.
     pub labels: Vec<(String, String)>,
+    /// What its clients speak that offer no subprotocol, where its creator said so.
+    pub dialect: Option<&'static str>,
 }
 
 /// How long sessions live.
@@ -100,6 +102,7 @@ pub struct Lifetimes {
 /// A session as everybody but its task sees it.
 pub struct Session {
     id: SessionId,
+    dialect: Option<&'static str>,
     record: Record,
     commands: mpsc::Sender<Command>,
 }
@@ -109,6 +112,12 @@ impl Session {
     #[must_use]
     pub fn id(&self) -> SessionId {
         self.id
+    }
+
+    /// What its clients speak that offer no subprotocol, where its creator said so.
+    #[must_use]
+    pub fn dialect(&self) -> Option<&'static str> {
+        self.dialect
     }
 
     /// How it stands.

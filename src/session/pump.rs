@@ -59,8 +59,12 @@ pub(super) struct Pump<'a> {
     upstream: Box<dyn Upstream>,
     client: Option<Attachment>,
     size: Size,
+    /// Input that was read but exceeds a turn: the rest of one message of the client.
+    typed: Vec<u8>,
     /// Output that was read but exceeds the client's credit: the rest of one message of the provider.
     held: Vec<u8>,
+    /// The client's end of input, told once `typed` has gone out.
+    eof: bool,
     /// The upstream's end, told once `held` has gone out.
     over: Option<Ending>,
     /// Whether the upstream takes no input at the moment.
@@ -83,18 +87,14 @@ impl<'a> Pump<'a> {
     ) -> Self {
         let now = Instant::now();
         upstream.resize(early.size);
-        if !early.input.is_empty() {
-            upstream.input(&early.input);
-            task.session.record.add_input(early.input.len());
-        }
-        if early.eof {
-            upstream.eof();
-        }
+        task.session.record.add_input(early.input.len());
         let mut pump = Self {
             task,
             upstream,
             client: None,
             size: early.size,
+            typed: early.input,
+            eof: early.eof,
             held: Vec::new(),
             over: None,
             input_held: false,
@@ -164,7 +164,7 @@ impl<'a> Pump<'a> {
     }
 
     /// Lets a client go. The session ends with it when no time is given to come back.
-    fn detach(&mut self, how: Incoming) -> Poll<Ending> {
+    fn detach(&mut self, how: Incoming) -> Option<Ending> {
         if let Some(client) = self.client.take() {
             self.task.tasks.spawn(async move {
                 match how {
@@ -176,15 +176,30 @@ impl<'a> Pump<'a> {
         self.detached()
     }
 
-    fn detached(&mut self) -> Poll<Ending> {
+    /// Sends a client away that broke its dialect.
+    fn turn_away(&mut self, why: &'static str) -> Option<Ending> {
+        if let Some(client) = self.client.take() {
+            self.task.tasks.spawn(async move { client.refuse(Code::BadMessage, why).await });
+        }
+        self.detached()
+    }
+
+    fn detached(&mut self) -> Option<Ending> {
         if self.task.lifetimes.detach_grace.is_zero() {
-            return Poll::Ready(Ending::Abandoned);
+            return Some(Ending::Abandoned);
         }
         self.detached = Instant::now();
         self.task.session.record.set_state(State::Detached);
         // The clock must look at the new deadline.
         self.alarm.as_mut().reset(self.detached);
-        Poll::Pending
+        None
+    }
+
+    /// Keeps an eye on a client that is not read, because the upstream takes no input.
+    fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        let Some(client) = &mut self.client else { return Poll::Pending };
+        let lost = std::task::ready!(client.socket().poll_idle(cx));
+        self.detach(lost).map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Client to upstream: one turn.
@@ -193,40 +208,46 @@ impl<'a> Pump<'a> {
             let mut moved = 0;
             loop {
                 self.input_held = self.upstream.poll_flushed(cx).is_pending();
-                let Some(client) = &mut self.client else { return Poll::Pending };
                 if self.input_held {
-                    return match client.socket().poll_idle(cx) {
-                        Poll::Ready(lost) => self.detach(lost),
-                        Poll::Pending => Poll::Pending,
-                    };
+                    return self.poll_unread(cx);
                 }
                 if moved >= TURN {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
+                if !self.typed.is_empty() {
+                    let typed = std::mem::take(&mut self.typed);
+                    moved += self.input(&typed);
+                    continue;
+                }
+                if std::mem::take(&mut self.eof) {
+                    self.end_input();
+                    continue;
+                }
+                if self.client.is_none() {
+                    return Poll::Pending;
+                }
                 input.clear();
                 let outcome = self.read_client(cx, input);
-                if !input.is_empty() {
-                    moved += input.len();
-                    self.active = Instant::now();
-                    self.task.session.record.add_input(input.len());
-                    self.upstream.input(input);
-                }
+                self.task.session.record.add_input(input.len());
+                moved += self.input(input);
+                // Whatever else this comes to, what was typed is flushed on the way around.
                 match outcome {
                     Read::More => {}
-                    Read::Wait => {
-                        self.input_held = self.upstream.poll_flushed(cx).is_pending();
-                        return Poll::Pending;
-                    }
+                    Read::Wait if input.is_empty() => return Poll::Pending,
+                    Read::Wait => {}
                     Read::Resize(size) => self.resize(size),
-                    Read::Eof => self.eof(),
+                    Read::Eof => self.eof = true,
                     Read::End => return Poll::Ready(Ending::Closed),
-                    Read::Left(how) => return self.detach(how),
-                    Read::Bad(why) => {
-                        if let Some(client) = self.client.take() {
-                            self.task.tasks.spawn(async move { client.refuse(Code::BadMessage, why).await });
+                    Read::Left(how) => {
+                        if let Some(ending) = self.detach(how) {
+                            return Poll::Ready(ending);
                         }
-                        return self.detached();
+                    }
+                    Read::Bad(why) => {
+                        if let Some(ending) = self.turn_away(why) {
+                            return Poll::Ready(ending);
+                        }
                     }
                 }
             }
@@ -273,7 +294,18 @@ impl<'a> Pump<'a> {
         }
     }
 
-    fn eof(&mut self) {
+    /// Hands input over, one turn of it at the most, and keeps the rest. How much went.
+    fn input(&mut self, input: &[u8]) -> usize {
+        let (now, later) = input.split_at(input.len().min(TURN));
+        if !now.is_empty() {
+            self.active = Instant::now();
+            self.upstream.input(now);
+            self.typed = later.to_vec();
+        }
+        now.len()
+    }
+
+    fn end_input(&mut self) {
         if !self.upstream.eof()
             && let Some(client) = &mut self.client
         {

@@ -88,7 +88,12 @@ impl Sessions {
             labels: spec.labels.clone(),
             created_at: Timestamp::now(),
         };
-        let session = Arc::new(Session { id: SessionId::random()?, record: Record::new(facts, spec.size), commands });
+        let session = Arc::new(Session {
+            id: SessionId::random()?,
+            dialect: spec.dialect,
+            record: Record::new(facts, spec.size),
+            commands,
+        });
         self.live.insert(session.id, session.clone());
         let task = task::Task {
             session: session.clone(),

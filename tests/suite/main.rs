@@ -5,5 +5,6 @@ mod cli;
 mod common;
 mod faults;
 mod links;
+mod signing;
 mod stalled;
 mod terminal;
