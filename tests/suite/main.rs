@@ -1,5 +1,7 @@
 //! The stories that are told of a whole running polytty: real TLS, real sockets, real shells, on loopback.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on fails here and now")]
+
 mod api;
 mod cli;
 mod common;

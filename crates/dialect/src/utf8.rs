@@ -1,6 +1,6 @@
 //! UTF-8 that arrives in pieces.
 
-use std::str::Utf8Error;
+use simdutf8::compat::Utf8Error;
 
 /// Joins characters that were cut between two slices, and replaces what is no UTF-8.
 ///
@@ -86,7 +86,7 @@ impl Joiner {
 
 /// The one place where long text is checked.
 pub(crate) fn check(bytes: &[u8]) -> Result<&str, Utf8Error> {
-    std::str::from_utf8(bytes)
+    simdutf8::compat::from_utf8(bytes)
 }
 
 const REPLACEMENT: &str = "\u{fffd}";
