@@ -137,7 +137,8 @@ impl App {
         let mut background = vec![tokio::spawn(store.keep_swept()), tokio::spawn(edge.serve(listeners.tls))];
         if let Some(listener) = listeners.admin {
             let authorities = listener.local_addr().map(admin_names).unwrap_or_default();
-            let (ready, sessions) = (ready.clone(), sessions.clone());
+            let (ready, counted) = (ready.clone(), sessions.clone());
+            let sessions = Box::new(move || counted.count());
             let admin = Arc::new(Admin { authorities, ready, metrics, sessions });
             background.push(tokio::spawn(admin.serve(listener)));
         }

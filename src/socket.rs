@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use polytty_dialect::{Kind, Outbox};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, Sleep, timeout};
+use tokio::time::{Instant, Sleep, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
@@ -31,7 +31,7 @@ const READ_BUFFER: usize = 8 * 1024;
 const WRITE_BUFFER: usize = 1024 * 1024;
 
 /// The longest that a peer may take to read what was written before our Close.
-const DRAIN: Duration = Duration::from_secs(30);
+pub const DRAIN: Duration = Duration::from_secs(30);
 
 /// How long we read on after our Close, so that no reset destroys the tail of what the peer has yet to read.
 const LINGER: Duration = Duration::from_secs(5);
@@ -77,6 +77,8 @@ pub struct Socket<S> {
     unflushed: bool,
     /// The frame parser is out of step or at its end; only raw bytes can still be read.
     deaf: bool,
+    /// The peer has sent its Close: ours is on the way, and nothing can follow it.
+    closed: bool,
     failed: Option<String>,
 }
 
@@ -107,17 +109,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             pinged: None,
             unflushed: false,
             deaf: false,
+            closed: false,
             failed: None,
         }
     }
 
     /// The next data message, or how it ended. Answers pings and keeps its own liveness.
+    ///
+    /// That writing has failed is told only when nothing more can be read: what the peer sent before it left still
+    /// lies in the kernel.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        if let Poll::Ready(lost) = self.poll_alive(cx) {
+        if self.failed.is_none()
+            && let Poll::Ready(lost) = self.poll_alive(cx)
+        {
             return Poll::Ready(lost);
         }
         loop {
-            let next = ready!(Pin::new(&mut self.stream).poll_next(cx));
+            let next = match (Pin::new(&mut self.stream).poll_next(cx), &self.failed) {
+                (Poll::Ready(next), _) => next,
+                (Poll::Pending, Some(why)) => return Poll::Ready(Incoming::Lost(why.clone())),
+                (Poll::Pending, None) => return Poll::Pending,
+            };
             self.heard = Instant::now();
             self.pinged = None;
             match next {
@@ -129,6 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Ok(Message::Close(frame))) => {
                     self.unflushed = true;
+                    self.closed = true;
                     return Poll::Ready(Incoming::Closed(frame.map(|frame| frame.code.into())));
                 }
                 Some(Err(error)) => {
@@ -145,6 +158,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// Queues messages. Call it only after [`Socket::poll_flushed`] was ready, so that at most one turn waits.
     pub fn send(&mut self, outbox: &Outbox) {
+        if self.closed {
+            return;
+        }
         for message in outbox.iter() {
             let payload = Bytes::copy_from_slice(message.payload);
             let message = match message.kind {
@@ -185,11 +201,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// Leaves: everything queued, a Close with `code` and `reason`, then reading on until the peer's Close, its end,
     /// or 5 s. A peer that does not read gets 30 s.
-    pub async fn leave(mut self, code: u16, reason: &str) {
+    pub async fn leave(self, code: u16, reason: &str) {
+        self.leave_by(Instant::now() + DRAIN, code, reason).await;
+    }
+
+    /// The same for a peer that has until `deadline` to read.
+    pub async fn leave_by(mut self, deadline: Instant, code: u16, reason: &str) {
+        if self.closed {
+            return self.part().await;
+        }
         let frame = CloseFrame { code: CloseCode::from(code), reason: clip(reason).into() };
         self.queue(Message::Close(Some(frame)));
         if self.failed.is_none() {
-            let flushed = timeout(DRAIN, std::future::poll_fn(|cx| self.poll_flushed(cx))).await;
+            let flushed = timeout_at(deadline, std::future::poll_fn(|cx| self.poll_flushed(cx))).await;
             if flushed.is_ok() && self.failed.is_none() {
                 let _ = timeout(LINGER, self.peer_gone()).await;
             }
@@ -231,30 +255,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
+    fn progress(&self) -> u64 {
+        let (read, written) = self.transferred();
+        read + written
+    }
+
     fn fail(&mut self, why: &str) {
         self.failed.get_or_insert_with(|| why.to_owned());
     }
 
-    /// Keeps the connection warm while nobody reads from it. Only a failure to write is ready here: a peer whose
-    /// answers we do not read cannot be called silent.
-    pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        self.heard = Instant::now();
-        if let Some(ping) = &mut self.pinged {
-            ping.deadline = self.heard + self.options.pong_within;
+    /// Keeps the connection warm while nobody reads from it. A peer whose answers we do not read cannot be called
+    /// silent, so nothing is found out here; see [`Socket::failure`].
+    pub fn poll_idle(&mut self, cx: &mut Context<'_>) {
+        while self.alarm.as_mut().poll_elapsed(cx).is_ready() {
+            let now = Instant::now();
+            if !self.unflushed && self.failed.is_none() && !self.closed {
+                self.queue(Message::Ping(Bytes::new()));
+                let _ = self.poll_flushed(cx);
+            }
+            (self.heard, self.pinged) = (now, None);
+            self.alarm.as_mut().reset(now + self.options.ping_every);
         }
-        self.poll_alive(cx)
     }
 
     /// Sends a ping when it is quiet; ready when the peer has been quiet for too long.
     fn poll_alive(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        if let Some(why) = &self.failed {
-            return Poll::Ready(Incoming::Lost(why.clone()));
-        }
         while self.alarm.as_mut().poll_elapsed(cx).is_ready() {
             let now = Instant::now();
-            let progress = self.stream.get_ref().written();
+            let progress = self.progress();
             let next = match &mut self.pinged {
-                // Whatever the kernel took since then shows that the peer still reads, if slowly.
+                // Bytes that moved since then, either way, show that the peer is there, if slow.
                 Some(ping) if ping.progress != progress => {
                     ping.progress = progress;
                     ping.deadline = now + self.options.pong_within;
@@ -268,7 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 None => {
                     self.queue(Message::Ping(Bytes::new()));
                     let _ = self.poll_flushed(cx);
-                    let progress = self.stream.get_ref().written();
+                    let progress = self.progress();
                     let deadline = now + self.options.pong_within;
                     self.pinged = Some(Pinged { progress, deadline });
                     deadline
@@ -360,6 +390,43 @@ mod tests {
         assert!(matches!(lost, Incoming::Lost(_)), "{lost:?}");
         assert!(started.elapsed() <= Duration::from_secs(46), "{:?}", started.elapsed());
         drop(silent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_nobody_reads_from_is_kept_warm_all_the_same() {
+        let (ours, mut theirs) = duplex(4096);
+        let mut server = Socket::new(ours, Bytes::new(), options(Role::Server)).await;
+        let idle = tokio::spawn(async move {
+            let idling = std::future::poll_fn(|cx| {
+                server.poll_idle(cx);
+                Poll::<()>::Pending
+            });
+            let _ = timeout(Duration::from_secs(110), idling).await;
+        });
+        let mut heard = Vec::new();
+        theirs.read_to_end(&mut heard).await.unwrap();
+        idle.await.unwrap();
+        assert_eq!(heard, [0x89, 0, 0x89, 0, 0x89, 0, 0x89, 0], "a ping every 25 s");
+    }
+
+    #[tokio::test]
+    async fn what_a_peer_sent_before_it_left_is_read_although_writing_to_it_fails() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (ours, _) = listener.accept().await.unwrap();
+        let mut client = Socket::new(ours, Bytes::new(), options(Role::Client)).await;
+        peer.write_all(b"\x82\x04tail\x88\x02\x03\xe8").await.unwrap();
+        drop(peer);
+        // The first write draws a reset, a later one fails.
+        while client.failure().is_none() {
+            client.send(&outbox(&["keys"]));
+            std::future::poll_fn(|cx| client.poll_flushed(cx)).await;
+            tokio::task::yield_now().await;
+        }
+        let read = std::future::poll_fn(|cx| client.poll_recv(cx)).await;
+        assert!(matches!(read, Incoming::Message(Kind::Binary, ref tail) if tail == "tail"), "{read:?}");
+        let read = std::future::poll_fn(|cx| client.poll_recv(cx)).await;
+        assert!(matches!(read, Incoming::Closed(Some(1000))), "{read:?}");
     }
 
     #[tokio::test]

@@ -51,6 +51,12 @@ impl Demo {
                 self.listen.ip()
             )));
         }
+        if self.listen.ip().is_unspecified() && self.public_url.is_none() {
+            return Err(Failed::Usage(format!(
+                "{} is no address that a browser can open; say with --public-url how the demo is reached",
+                self.listen.ip()
+            )));
+        }
         let log = Log { filter: self.log.clone(), format: LogFormat::Text };
         init_log(&log).map_err(Failed::Usage)?;
         runtime()?.block_on(self.serve())

@@ -1,6 +1,7 @@
 //! `polytty link`
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
@@ -12,13 +13,16 @@ use super::{Failed, runtime};
 use crate::config::BaseUrl;
 use crate::provider::{Dialer, Request};
 
+/// How long the proxy may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Ask a running proxy for a one-time link.
 #[derive(Debug, Args)]
 pub(super) struct Link {
     /// The provider's name in the proxy's configuration
     #[arg(long)]
     provider: String,
-    /// A field of the target; a value that reads as JSON is taken as such, any other as text
+    /// A field of the target; a JSON array, object, true or false is taken as such, any other value as text
     #[arg(long, value_name = "KEY=VALUE", value_parser = field)]
     target: Vec<(String, Value)>,
     /// What a client without a subprotocol speaks: polytty.v1, operation or raw
@@ -41,7 +45,8 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn run(self) -> Result<(), Failed> {
         let url: BaseUrl = self.url.parse().map_err(|why| Failed::Usage(format!("--url: {why}")))?;
-        let answer = runtime()?.block_on(self.ask(&url))?;
+        let answer = runtime()?.block_on(async { tokio::time::timeout(PATIENCE, self.ask(&url)).await });
+        let answer = answer.map_err(|_| anyhow!("{url} does not answer"))??;
         if self.json {
             println!("{answer}");
         } else {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::header::HeaderName;
 use http::{Request, StatusCode, header};
 use hyper::body::Incoming;
 use jiff::{SignedDuration, Timestamp};
@@ -203,7 +204,7 @@ impl Api {
                         MintError::NoRandomness => "the operating system yields no random bytes",
                     };
                     let reply = Problem::new(error.code(), detail).reply();
-                    if error == MintError::Full { with(reply, header::RETRY_AFTER, FULL_RETRY) } else { reply }
+                    if error == MintError::Full { full(with(reply, header::RETRY_AFTER, FULL_RETRY)) } else { reply }
                 },
             )?;
         self.metrics.link_minted();
@@ -238,5 +239,11 @@ fn not_created(error: CreateError, provider: &str) -> Reply {
         CreateError::Draining => (Code::Draining, "this proxy is shutting down".to_owned()),
         CreateError::NoRandomness => (Code::Internal, "the operating system yields no random bytes".to_owned()),
     };
-    with(Problem::new(code, detail).reply(), header::RETRY_AFTER, FULL_RETRY)
+    let reply = with(Problem::new(code, detail).reply(), header::RETRY_AFTER, FULL_RETRY);
+    if code == Code::QuotaExceeded { full(reply) } else { reply }
+}
+
+/// Adds what a client is told that ran into a count: nothing is left, and when it is worth another look.
+fn full(reply: Reply) -> Reply {
+    with(reply, HeaderName::from_static("ratelimit"), &format!("\"quota\";r=0;t={FULL_RETRY}"))
 }

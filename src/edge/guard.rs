@@ -42,6 +42,8 @@ pub(super) struct Guard<S> {
     buffer: Vec<u8>,
     phase: Phase,
     first: bool,
+    /// Since when the peer takes nothing of what is written to it, and until when it may.
+    stuck: Option<Pin<Box<Sleep>>>,
     linger: Option<Pin<Box<Sleep>>>,
 }
 
@@ -63,7 +65,7 @@ enum Phase {
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     pub(super) fn new(io: S, timing: Timing) -> Self {
         let timer = Box::pin(tokio::time::sleep(timing.request));
-        Self { io, timing, timer, buffer: Vec::new(), phase: Phase::Head, first: true, linger: None }
+        Self { io, timing, timer, buffer: Vec::new(), phase: Phase::Head, first: true, stuck: None, linger: None }
     }
 
     /// The stream behind an upgrade, and what the client has sent behind its request.
@@ -83,11 +85,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         let mut chunk = [0; 4096];
         let mut chunk = ReadBuf::new(&mut chunk);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut chunk))?;
-        if self.buffer.is_empty() && !chunk.filled().is_empty() {
+        if matches!(self.phase, Phase::Head) && self.buffer.is_empty() && !chunk.filled().is_empty() {
             self.set_timer(self.timing.request);
         }
         self.buffer.extend_from_slice(chunk.filled());
         Poll::Ready(Ok(!chunk.filled().is_empty()))
+    }
+
+    /// Passes on what writing came to, and gives up on a peer that takes nothing for as long as a request may last.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if wrote.is_ready() {
+            self.stuck = None;
+            return wrote;
+        }
+        let request = self.timing.request;
+        let patience = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(request)));
+        patience.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Collects a head and judges it.
@@ -142,7 +155,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
                     return Poll::Ready(Ok(()));
                 }
                 Phase::Body(0) => {
-                    this.set_timer(this.timing.keep_alive);
+                    let idle = this.buffer.is_empty();
+                    this.set_timer(if idle { this.timing.keep_alive } else { this.timing.request });
                     this.phase = Phase::Head;
                 }
                 Phase::Body(left) => {
@@ -162,11 +176,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
                 // hyper reads here only to learn of the peer's end, and is woken by the response when there is one.
                 Phase::Upgrade => return Poll::Pending,
                 Phase::Refuse(response, written) => {
-                    while *written < response.len() {
-                        *written += ready!(Pin::new(&mut this.io).poll_write(cx, &response[*written..]))?;
+                    if *written == response.len() {
+                        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+                        ready!(this.watch(cx, flushed))?;
+                        this.phase = Phase::Over;
+                        continue;
                     }
-                    ready!(Pin::new(&mut this.io).poll_flush(cx))?;
-                    this.phase = Phase::Over;
+                    let wrote = Pin::new(&mut this.io).poll_write(cx, &response[*written..]);
+                    let wrote = ready!(this.watch(cx, wrote))?;
+                    if let Phase::Refuse(_, written) = &mut this.phase {
+                        *written += wrote;
+                    }
                 }
                 Phase::Over => return Poll::Ready(Ok(())),
             }
@@ -176,11 +196,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let wrote = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.watch(cx, wrote)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.watch(cx, flushed)
     }
 
     /// Says that no more will come, then reads on for a moment: closing with unread bytes would reset the connection
@@ -188,7 +210,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.linger.is_none() {
-            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            let shut = Pin::new(&mut this.io).poll_shutdown(cx);
+            ready!(this.watch(cx, shut))?;
         }
         let linger = this.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
         loop {

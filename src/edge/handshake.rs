@@ -5,10 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, StatusCode};
-use polytty_dialect::Code;
 use polytty_dialect::polytty_v1::SUBPROTOCOL;
 
-use crate::respond::{Problem, Reply, closing, reply, with};
+use crate::respond::{Reply, reply, with};
 
 /// What is appended to the key before it is hashed (RFC 6455, section 1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -42,22 +41,19 @@ impl Handshake {
     ///
     /// # Errors
     ///
-    /// The response to a request that is no upgrade (426) or a broken one (400).
+    /// 426, the same for a request that is no upgrade and for a broken one.
     pub(super) fn read(method: &Method, headers: &HeaderMap) -> Result<Self, Box<Reply>> {
         if method != Method::GET || !has_token(headers, header::UPGRADE, "websocket") {
             return Err(Box::new(upgrade_required()));
         }
-        let broken = |detail: &str| Err(Box::new(closing(Problem::new(Code::BadMessage, detail).reply())));
-        if !has_token(headers, header::CONNECTION, "upgrade") {
-            return broken("an upgrade needs the field Connection: Upgrade");
-        }
-        match only(headers, header::SEC_WEBSOCKET_VERSION) {
-            Some("13") => {}
-            _ => return Err(Box::new(upgrade_required())),
+        if !has_token(headers, header::CONNECTION, "upgrade")
+            || only(headers, header::SEC_WEBSOCKET_VERSION) != Some("13")
+        {
+            return Err(Box::new(upgrade_required()));
         }
         let key = match only(headers, header::SEC_WEBSOCKET_KEY) {
             Some(key) if STANDARD.decode(key).is_ok_and(|key| key.len() == 16) => key.to_owned(),
-            _ => return broken("an upgrade needs one Sec-WebSocket-Key, 16 bytes in base64"),
+            _ => return Err(Box::new(upgrade_required())),
         };
         let mut offers = Vec::new();
         for field in headers.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
@@ -65,7 +61,7 @@ impl Handshake {
                 let token = !offer.is_empty()
                     && offer.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
                 if !token || offers.len() == MAX_OFFERS {
-                    return broken("Sec-WebSocket-Protocol is a short list of tokens");
+                    return Err(Box::new(upgrade_required()));
                 }
                 offers.push(offer.to_owned());
             }
@@ -155,21 +151,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_upgrade_is_told_so_and_what_is_a_broken_one_too() {
+    fn what_is_no_upgrade_or_a_broken_one_gets_the_same_answer() {
         for (status, fields) in [
             (426, &[("upgrade", "")][..]),
             (426, &[("upgrade", "h2c")]),
             (426, &[("sec-websocket-version", "8")]),
             (426, &[("sec-websocket-version", "13"), ("sec-websocket-version", "13")]),
-            (400, &[("connection", "keep-alive")]),
-            (400, &[("sec-websocket-key", "")]),
-            (400, &[("sec-websocket-key", "c2hvcnQ=")]),
+            (426, &[("connection", "keep-alive")]),
+            (426, &[("sec-websocket-key", "")]),
+            (426, &[("sec-websocket-key", "c2hvcnQ=")]),
             (
-                400,
+                426,
                 &[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")],
             ),
-            (400, &[("sec-websocket-protocol", "a b")]),
-            (400, &[("sec-websocket-protocol", "a,,b")]),
+            (426, &[("sec-websocket-protocol", "a b")]),
+            (426, &[("sec-websocket-protocol", "a,,b")]),
         ] {
             assert_eq!(read(fields).unwrap_err(), status, "{fields:?}");
         }

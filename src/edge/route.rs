@@ -26,7 +26,15 @@ pub(crate) enum From {
 }
 
 impl Edge {
+    /// Answers a request. One that asked for an upgrade and got none ends the connection: what follows it may not be
+    /// HTTP.
     pub(super) async fn route(self: &Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Reply {
+        let upgrade = request.headers().contains_key(header::UPGRADE);
+        let reply = self.dispatch(request, peer).await;
+        if upgrade && reply.status() != StatusCode::SWITCHING_PROTOCOLS { closing(reply) } else { reply }
+    }
+
+    async fn dispatch(self: &Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Reply {
         if !self.is_own_host(request.headers()) {
             let detail = format!("this server is {}; the Host field names another", self.public_url.authority());
             return closing(Problem::new(Code::NotFound, detail).status(StatusCode::MISDIRECTED_REQUEST).reply());

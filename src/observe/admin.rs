@@ -17,7 +17,6 @@ use tokio::sync::Semaphore;
 use super::Metrics;
 use crate::config::Authority;
 use crate::respond::{Problem, Reply, closing, json, reply};
-use crate::session::Sessions;
 
 /// Admin connections at once; more wait to be accepted.
 const CONNECTIONS: usize = 64;
@@ -48,8 +47,8 @@ pub struct Admin {
     pub ready: Arc<Readiness>,
     /// For `/metrics`.
     pub metrics: Arc<Metrics>,
-    /// For `/metrics`.
-    pub sessions: Arc<Sessions>,
+    /// How many sessions there are, for `/metrics`.
+    pub sessions: Box<dyn Fn() -> usize + Send + Sync>,
 }
 
 impl Admin {
@@ -107,7 +106,7 @@ impl Admin {
             "/metrics" => reply(
                 StatusCode::OK,
                 "text/plain; version=0.0.4; charset=utf-8",
-                self.metrics.render(self.sessions.count()),
+                self.metrics.render((self.sessions)()),
             ),
             "/version" => json(
                 StatusCode::OK,

@@ -10,7 +10,8 @@ use dashmap::DashMap;
 pub struct Metrics {
     minted: AtomicU64,
     redeemed: AtomicU64,
-    ignored: AtomicU64,
+    ignored_client: AtomicU64,
+    ignored_upstream: AtomicU64,
     refused: DashMap<&'static str, u64>,
     ended: DashMap<(&'static str, &'static str), u64>,
 }
@@ -26,9 +27,14 @@ impl Metrics {
         self.redeemed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A client sent a message that means nothing here.
-    pub fn ignored_message(&self) {
-        self.ignored.fetch_add(1, Ordering::Relaxed);
+    /// Clients sent so many messages or fields that mean nothing here.
+    pub fn ignored_client(&self, count: u64) {
+        self.ignored_client.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Providers sent so many messages or fields that mean nothing here.
+    pub fn ignored_upstream(&self, count: u64) {
+        self.ignored_upstream.fetch_add(count, Ordering::Relaxed);
     }
 
     /// An upgrade was refused with this code.
@@ -56,7 +62,9 @@ impl Metrics {
         family("sessions", "gauge", "Sessions that are there now.", vec![(String::new(), sessions as u64)]);
         family("links_minted_total", "counter", "Links minted.", one(&self.minted));
         family("links_redeemed_total", "counter", "Links redeemed.", one(&self.redeemed));
-        family("messages_ignored_total", "counter", "Messages of clients that mean nothing here.", one(&self.ignored));
+        let ignored = [("client", &self.ignored_client), ("upstream", &self.ignored_upstream)]
+            .map(|(from, count)| (format!("{{from=\"{from}\"}}"), count.load(Ordering::Relaxed)));
+        family("ignored_total", "counter", "Messages and fields that mean nothing here.", ignored.into());
         let refused = self.refused.iter().map(|entry| (format!("{{code=\"{}\"}}", entry.key()), *entry.value()));
         family("upgrades_refused_total", "counter", "Upgrades refused, by code.", refused.collect());
         let ended = self.ended.iter().map(|entry| {

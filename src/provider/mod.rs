@@ -90,6 +90,11 @@ pub trait Upstream: Send {
     /// Half-closes stdin. `false` where the provider has no way to.
     fn eof(&mut self) -> bool;
 
+    /// Messages and fields of the provider so far that mean nothing here.
+    fn ignored(&self) -> u64 {
+        0
+    }
+
     /// Ends the terminal at the provider, as far as it lets us, and gives up after a few seconds. Also called after
     /// exit or failure, to leave politely.
     fn end(self: Box<Self>) -> BoxFuture<'static, ()>;

@@ -6,9 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use polytty_dialect::{Code, Exit, Kind, Message, Outbox, Size, UpstreamDialect, UpstreamEvent};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 
 use super::{BoxFuture, Failure, Happened, Upstream};
 use crate::socket::{Incoming, Options, Role, Socket};
+
+/// What a message costs at least of a turn's budget, in bytes.
+const MIN_MESSAGE: usize = 64;
+
+/// How long a provider is given to take our leave.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How one provider's WebSocket is treated.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +37,7 @@ pub(super) struct WebSocketUpstream<S> {
     name: &'static str,
     outbox: Outbox,
     over: bool,
+    ignored: u64,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketUpstream<S> {
@@ -43,7 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketUpstream<S> {
         let WebSocketOptions { name, max_message, ping_every, pong_within } = options;
         let options = Options { role: Role::Client, max_message, ping_every, pong_within };
         let socket = Socket::new(stream, already_read, options).await;
-        Self { socket, dialect, name, outbox: Outbox::new(), over: false }
+        Self { socket, dialect, name, outbox: Outbox::new(), over: false, ignored: 0 }
     }
 
     fn send(&mut self) {
@@ -63,7 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketUpstream<S> {
         match self.dialect.decode(Message { kind, payload: &payload }, output) {
             Ok(UpstreamEvent::Output) => None,
             Ok(UpstreamEvent::Ignored) => {
-                tracing::debug!(provider = self.name, "a message of an unknown kind was left out");
+                self.ignored += 1;
                 None
             }
             Ok(UpstreamEvent::Exit(exit)) => Some(Happened::Exit(exit)),
@@ -104,11 +112,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketUpstream<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Upstream for WebSocketUpstream<S> {
     fn poll_output(&mut self, cx: &mut Context<'_>, output: &mut Vec<u8>, budget: usize) -> Poll<Happened> {
-        let start = output.len();
+        // What was taken counts, not what it meant: messages without output are no way around the budget.
+        let mut taken = 0;
         let mut busy = false;
-        while budget > 0 && output.len() - start < budget {
+        while taken < budget {
             let Poll::Ready(incoming) = self.socket.poll_recv(cx) else { break };
             busy = true;
+            if let Incoming::Message(_, payload) = &incoming {
+                taken += payload.len().max(MIN_MESSAGE);
+            }
             if let Some(happened) = self.take(incoming, output) {
                 return Poll::Ready(happened);
             }
@@ -116,11 +128,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Upstream for WebSocketU
         if busy {
             return Poll::Ready(Happened::Output);
         }
-        if budget == 0
-            && let Poll::Ready(lost) = self.socket.poll_idle(cx)
-        {
-            self.over = true;
-            return Poll::Ready(self.ended(lost));
+        if budget == 0 {
+            self.socket.poll_idle(cx);
         }
         Poll::Pending
     }
@@ -145,12 +154,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Upstream for WebSocketU
         said
     }
 
+    fn ignored(&self) -> u64 {
+        self.ignored + self.dialect.ignored_fields()
+    }
+
     fn end(self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             if self.over {
                 self.socket.part().await;
             } else {
-                self.socket.leave(1000, "the session ended").await;
+                let _ = timeout(FAREWELL, self.socket.leave(1000, "the session ended")).await;
             }
         })
     }

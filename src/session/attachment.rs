@@ -1,16 +1,27 @@
 //! One client at a session: its socket, its dialect, and how far it has got.
 
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use polytty_dialect::{ClientDialect, Code, Outbox, Role, ServerEvent, Size};
+use polytty_dialect::{ClientDialect, Code, Exit, Outbox, Role, ServerEvent, Size};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
 
 use super::ending::close_frame;
 use super::{Ending, SessionId};
-use crate::socket::Socket;
+use crate::socket::{DRAIN, Incoming, Socket};
 
 /// Bytes of output that may be under way to a client that acknowledges.
 pub(super) const WINDOW: u64 = 128 * 1024;
+
+/// What is translated at once of output that is left at the end, in bytes.
+const REST: usize = 64 * 1024;
+
+/// What a message costs at least of a turn, in bytes: one without input is no way around the turns of others.
+pub(super) const MIN_MESSAGE: usize = 64;
+
+/// What a client is told that acknowledges the future.
+pub(super) const BEYOND: &str = "an ack is beyond what was sent";
 
 /// Answers (pongs, notices) that may wait for a client to read. At the bound nothing more is read from it.
 const MAX_REPLIES: usize = 16;
@@ -31,13 +42,14 @@ pub struct Attachment {
     replies: Outbox,
     /// The last acknowledged offset, from the first `ack` on.
     acked: Option<u64>,
+    ignored_fields: u64,
 }
 
 impl Attachment {
     /// A client that speaks `dialect` over `socket`.
     #[must_use]
     pub fn new(socket: Socket<ClientIo>, dialect: Box<dyn ClientDialect>, role: Role) -> Self {
-        Self { socket, dialect, role, replies: Outbox::new(), acked: None }
+        Self { socket, dialect, role, replies: Outbox::new(), acked: None, ignored_fields: 0 }
     }
 
     /// Says that something went wrong, and leaves.
@@ -48,32 +60,49 @@ impl Attachment {
         self.socket.leave(code.close(), &format!("{code}: {message}")).await;
     }
 
-    /// Leaves with a code of the WebSocket protocol itself.
-    pub(super) async fn break_off(self, close: u16, why: &str) {
-        self.socket.leave(close, &format!("bad_message: {why}")).await;
+    /// Leaves a client that broke the WebSocket protocol itself, with its code.
+    async fn break_off(self, close: u16, why: &str) {
+        if close == Code::TooLarge.close() {
+            self.refuse(Code::TooLarge, why).await;
+        } else {
+            self.socket.leave(close, &format!("bad_message: {why}")).await;
+        }
     }
 
-    /// Lets go of a client that has left.
-    pub(super) async fn part(self) {
-        self.socket.part().await;
+    /// Lets go of a client that has left, or has to.
+    pub(super) async fn depart(self, how: Incoming) {
+        match how {
+            Incoming::Broken(close, why) => self.break_off(close, why).await,
+            _ => self.socket.part().await,
+        }
     }
 
-    /// Tells how the session ended, and leaves.
-    pub(super) async fn end(mut self, ending: &Ending) {
+    /// Sends the output that is left, tells how the session ended, and leaves.
+    pub(super) async fn end(mut self, rest: &[u8], ending: &Ending) {
+        let deadline = Instant::now() + DRAIN;
         let mut outbox = Outbox::new();
+        for piece in rest.chunks(REST) {
+            if timeout_at(deadline, poll_fn(|cx| self.poll_flushed(cx))).await.is_err() {
+                break;
+            }
+            self.output(piece, &mut outbox);
+        }
+        let _ = timeout_at(deadline, poll_fn(|cx| self.poll_flushed(cx))).await;
         self.dialect.finish(&mut outbox);
-        match ending {
-            Ending::Exit(exit) => self.dialect.event(&ServerEvent::Exit(exit), &mut outbox),
-            other => {
-                if let Some(code) = other.code() {
-                    let message = &other.message();
-                    self.dialect.event(&ServerEvent::Error { code, message, last: true }, &mut outbox);
-                }
+        let message = ending.message();
+        match (ending, ending.code()) {
+            (Ending::Exit(exit), _) => self.dialect.event(&ServerEvent::Exit(exit), &mut outbox),
+            (_, Some(code)) => {
+                self.dialect.event(&ServerEvent::Error { code, message: &message, last: true }, &mut outbox);
+            }
+            (_, None) => {
+                let exit = Exit { reason: Some(message), ..Exit::default() };
+                self.dialect.event(&ServerEvent::Exit(&exit), &mut outbox);
             }
         }
         self.socket.send(&outbox);
         let (code, reason) = close_frame(ending);
-        self.socket.leave(code, &reason).await;
+        self.socket.leave_by(deadline, code, &reason).await;
     }
 
     /// Tells the client that the terminal is there.
@@ -112,6 +141,12 @@ impl Attachment {
         self.dialect.output(bytes, outbox);
         self.socket.send(outbox);
         outbox.clear();
+    }
+
+    /// Fields of the client's messages that meant nothing here, since this was asked last.
+    pub(super) fn newly_ignored_fields(&mut self) -> u64 {
+        let all = self.dialect.ignored_fields();
+        all - std::mem::replace(&mut self.ignored_fields, all)
     }
 
     /// Output bytes that may follow, when `sent` is the session's offset behind what was sent.

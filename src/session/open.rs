@@ -4,9 +4,9 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use polytty_dialect::{ClientEvent, Code, Message, ServerEvent, Size};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::attachment::Attachment;
+use super::attachment::{Attachment, BEYOND, MIN_MESSAGE};
 use super::task::Task;
 use super::{Command, Ending, Spec};
 use crate::provider::{Failure, Upstream};
@@ -18,8 +18,8 @@ const EARLY_INPUT: usize = 64 * 1024;
 
 /// How opening came out.
 pub(super) enum Opened {
-    /// A terminal, its client, and what the client has typed by now.
-    Terminal { upstream: Box<dyn Upstream>, client: Attachment, early: Early },
+    /// A terminal, its client unless it has left, and what was typed by now.
+    Terminal { upstream: Box<dyn Upstream>, client: Option<Attachment>, early: Early },
     /// No terminal; the client that is still there to be told, if any.
     Nothing { ending: Ending, client: Option<Attachment> },
 }
@@ -30,6 +30,8 @@ pub(super) struct Early {
     pub(super) input: Vec<u8>,
     pub(super) size: Size,
     pub(super) eof: bool,
+    /// A link was minted that may bring a client until then.
+    pub(super) expected: Option<Instant>,
 }
 
 pub(super) struct Opening<'a> {
@@ -46,7 +48,7 @@ impl<'a> Opening<'a> {
     }
 
     /// Opens the terminal unless the client, the API or the clock ends it first; then the call to the provider is
-    /// dropped in the middle, which providers take care of.
+    /// dropped in the middle, which providers take care of. A client that is only lost ends nothing.
     pub(super) async fn run(mut self) -> Opened {
         let entry = &self.spec.provider;
         let asked = self.spec.size;
@@ -76,18 +78,9 @@ impl<'a> Opening<'a> {
             // The end was not the provider's doing and says nothing about it.
             Err(_) => {}
         }
-        let Some(client) = self.client.take() else {
-            return match result {
-                Ok(upstream) => {
-                    upstream.end().await;
-                    Opened::Nothing { ending: Ending::Abandoned, client: None }
-                }
-                Err(ending) => Opened::Nothing { ending, client: None },
-            };
-        };
         match result {
-            Ok(upstream) => Opened::Terminal { upstream, client, early: self.early },
-            Err(ending) => Opened::Nothing { ending, client: Some(client) },
+            Ok(upstream) => Opened::Terminal { upstream, client: self.client, early: self.early },
+            Err(ending) => Opened::Nothing { ending, client: self.client },
         }
     }
 
@@ -96,7 +89,7 @@ impl<'a> Opening<'a> {
         while let Poll::Ready(command) = self.task.inbox.poll_recv(cx) {
             match command {
                 Some(Command::Attach(newer)) => self.replace(*newer),
-                Some(Command::Expect(_)) => {}
+                Some(Command::Expect(until)) => self.early.expected = self.early.expected.max(Some(until)),
                 Some(Command::End) | None => return Poll::Ready(Ending::Deleted),
             }
         }
@@ -110,53 +103,68 @@ impl<'a> Opening<'a> {
     }
 
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        let Some(client) = &mut self.client else { return Poll::Ready(Ending::Abandoned) };
-        loop {
+        let mut taken = 0;
+        while let Some(client) = &mut self.client {
             let flushed = client.poll_flushed(cx).is_ready();
             if self.early.input.len() >= EARLY_INPUT || !(flushed || client.has_room_for_replies()) {
                 return Poll::Pending;
             }
-            let incoming = std::task::ready!(client.socket().poll_recv(cx));
-            let event = match incoming {
-                Incoming::Message(kind, payload) => {
-                    client.dialect().decode(Message { kind, payload: &payload }, &mut self.early.input)
+            if taken >= EARLY_INPUT {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let (kind, payload) = match std::task::ready!(client.socket().poll_recv(cx)) {
+                Incoming::Message(kind, payload) => (kind, payload),
+                Incoming::Closed(None | Some(1000)) if !client.dialect().has_close() => {
+                    return Poll::Ready(Ending::Closed);
                 }
                 left => {
-                    let client = self.client.take();
-                    self.task.tasks.spawn(async move {
-                        if let Some(client) = client {
-                            match left {
-                                Incoming::Broken(close, why) => client.break_off(close, why).await,
-                                _ => client.part().await,
-                            }
-                        }
-                    });
-                    return Poll::Ready(Ending::Abandoned);
+                    let ending = self.detach(|client| client.depart(left));
+                    return ending.map_or(Poll::Pending, Poll::Ready);
                 }
             };
-            match event {
-                Ok(ClientEvent::Input | ClientEvent::Ack(0)) => {}
-                Ok(ClientEvent::Resize(size)) => {
+            taken += payload.len().max(MIN_MESSAGE);
+            let event = client.dialect().decode(Message { kind, payload: &payload }, &mut self.early.input);
+            self.task.metrics.ignored_client(client.newly_ignored_fields());
+            let bad = match event {
+                Ok(ClientEvent::Input) => continue,
+                Ok(ClientEvent::Resize { size, .. }) => {
                     self.early.size = size;
                     self.task.session.record.set_size(size);
+                    continue;
                 }
-                Ok(ClientEvent::Eof) => self.early.eof = true,
-                Ok(ClientEvent::Ping(id)) => client.reply(&ServerEvent::Pong(&id)),
+                Ok(ClientEvent::Eof) => {
+                    self.early.eof = true;
+                    continue;
+                }
+                Ok(ClientEvent::Ping(id)) => {
+                    client.reply(&ServerEvent::Pong(&id));
+                    continue;
+                }
+                Ok(ClientEvent::Ignored) => {
+                    self.task.metrics.ignored_client(1);
+                    continue;
+                }
+                Ok(ClientEvent::Ack(offset)) if client.ack(offset, 0) => continue,
+                Ok(ClientEvent::Ack(_)) => BEYOND,
                 Ok(ClientEvent::Close) => return Poll::Ready(Ending::Closed),
-                Ok(ClientEvent::Ignored) => self.task.metrics.ignored_message(),
-                Ok(ClientEvent::Ack(_)) => {
-                    return Poll::Ready(self.bad_message("an ack is beyond what was sent"));
-                }
-                Err(bad) => return Poll::Ready(self.bad_message(bad.reason)),
-            }
+                Err(bad) => bad.reason,
+            };
+            let ending = self.detach(|client| client.refuse(Code::BadMessage, bad));
+            return ending.map_or(Poll::Pending, Poll::Ready);
         }
+        Poll::Pending
     }
 
-    /// A client that breaks the protocol before the terminal is there ends the session: nothing is lost with it.
-    fn bad_message(&mut self, why: &'static str) -> Ending {
+    /// Lets the client go. The terminal is opened all the same, for it to come back to, unless no time is given for
+    /// that.
+    fn detach<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        farewell: impl FnOnce(Attachment) -> F,
+    ) -> Option<Ending> {
         if let Some(client) = self.client.take() {
-            self.task.tasks.spawn(async move { client.refuse(Code::BadMessage, why).await });
+            self.task.tasks.spawn(farewell(client));
         }
-        Ending::Abandoned
+        self.task.lifetimes.detach_grace.is_zero().then_some(Ending::Abandoned)
     }
 }

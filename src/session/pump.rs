@@ -13,13 +13,13 @@ use std::task::{Context, Poll};
 use polytty_dialect::{ClientEvent, Code, Message, Outbox, ServerEvent, Size};
 use tokio::time::{Instant, Sleep};
 
-use super::attachment::Attachment;
+use super::attachment::{Attachment, BEYOND, MIN_MESSAGE};
 use super::info::State;
 use super::open::Early;
 use super::task::Task;
 use super::{Command, Ending};
 use crate::provider::{Happened, Upstream};
-use crate::socket::Incoming;
+use crate::socket::{DRAIN, Incoming};
 
 /// Bytes of one direction that a session may move before the others have their turn.
 const TURN: usize = 64 * 1024;
@@ -47,7 +47,7 @@ fn with_scratch<T>(work: impl FnOnce(&mut Vec<u8>, &mut Outbox) -> T) -> T {
         if scratch.bytes.capacity() > SCRATCH {
             scratch.bytes = Vec::new();
         }
-        if scratch.outbox.payload_len() > SCRATCH {
+        if scratch.outbox.capacity() > SCRATCH {
             scratch.outbox = Outbox::new();
         }
         result
@@ -71,6 +71,9 @@ pub(super) struct Pump<'a> {
     input_held: bool,
     active: Instant,
     detached: Instant,
+    /// A link was minted that may bring a client until then.
+    expected: Option<Instant>,
+    over_since: Instant,
     born: Instant,
     alarm: Pin<Box<Sleep>>,
 }
@@ -81,13 +84,14 @@ impl<'a> Pump<'a> {
     pub(super) fn new(
         task: &'a mut Task,
         mut upstream: Box<dyn Upstream>,
-        client: Attachment,
+        client: Option<Attachment>,
         early: Early,
         born: Instant,
     ) -> Self {
         let now = Instant::now();
         upstream.resize(early.size);
         task.session.record.add_input(early.input.len());
+        task.session.record.set_state(State::Detached);
         let mut pump = Self {
             task,
             upstream,
@@ -100,10 +104,14 @@ impl<'a> Pump<'a> {
             input_held: false,
             active: now,
             detached: now,
+            expected: early.expected,
+            over_since: now,
             born,
             alarm: Box::pin(tokio::time::sleep_until(now)),
         };
-        pump.attach(client);
+        if let Some(client) = client {
+            pump.attach(client);
+        }
         pump
     }
 
@@ -120,9 +128,9 @@ impl<'a> Pump<'a> {
         .await
     }
 
-    /// What is left to be ended.
-    pub(super) fn into_parts(self) -> (Box<dyn Upstream>, Option<Attachment>) {
-        (self.upstream, self.client)
+    /// What is left to be ended, and output that is left to be sent.
+    pub(super) fn into_parts(self) -> (Box<dyn Upstream>, Vec<u8>, Option<Attachment>) {
+        (self.upstream, self.held, self.client)
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
@@ -147,7 +155,7 @@ impl<'a> Pump<'a> {
                     }
                     self.attach(*client);
                 }
-                Some(Command::Expect(_)) => {}
+                Some(Command::Expect(until)) => self.expected = self.expected.max(Some(until)),
                 Some(Command::End) | None => return Poll::Ready(Ending::Deleted),
             }
         }
@@ -164,22 +172,12 @@ impl<'a> Pump<'a> {
     }
 
     /// Lets a client go. The session ends with it when no time is given to come back.
-    fn detach(&mut self, how: Incoming) -> Option<Ending> {
+    fn detach<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        farewell: impl FnOnce(Attachment) -> F,
+    ) -> Option<Ending> {
         if let Some(client) = self.client.take() {
-            self.task.tasks.spawn(async move {
-                match how {
-                    Incoming::Broken(close, why) => client.break_off(close, why).await,
-                    _ => client.part().await,
-                }
-            });
-        }
-        self.detached()
-    }
-
-    /// Sends a client away that broke its dialect.
-    fn turn_away(&mut self, why: &'static str) -> Option<Ending> {
-        if let Some(client) = self.client.take() {
-            self.task.tasks.spawn(async move { client.refuse(Code::BadMessage, why).await });
+            self.task.tasks.spawn(farewell(client));
         }
         self.detached()
     }
@@ -198,8 +196,10 @@ impl<'a> Pump<'a> {
     /// Keeps an eye on a client that is not read, because the upstream takes no input.
     fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         let Some(client) = &mut self.client else { return Poll::Pending };
-        let lost = std::task::ready!(client.socket().poll_idle(cx));
-        self.detach(lost).map_or(Poll::Pending, Poll::Ready)
+        client.socket().poll_idle(cx);
+        let Some(why) = client.socket().failure() else { return Poll::Pending };
+        let lost = Incoming::Lost(why.to_owned());
+        self.detach(|client| client.depart(lost)).map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Client to upstream: one turn.
@@ -207,13 +207,16 @@ impl<'a> Pump<'a> {
         with_scratch(|input, _| {
             let mut moved = 0;
             loop {
-                self.input_held = self.upstream.poll_flushed(cx).is_pending();
+                self.input_held = self.over.is_none() && self.upstream.poll_flushed(cx).is_pending();
                 if self.input_held {
                     return self.poll_unread(cx);
                 }
                 if moved >= TURN {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
+                }
+                if self.over.is_some() {
+                    self.typed = Vec::new();
                 }
                 if !self.typed.is_empty() {
                     let typed = std::mem::take(&mut self.typed);
@@ -224,66 +227,92 @@ impl<'a> Pump<'a> {
                     self.end_input();
                     continue;
                 }
-                if self.client.is_none() {
-                    return Poll::Pending;
-                }
                 input.clear();
-                let outcome = self.read_client(cx, input);
-                self.task.session.record.add_input(input.len());
-                moved += self.input(input);
+                let (read, size) = self.read_client(cx, input, &mut moved);
+                let at_rest = input.is_empty() && size.is_none();
+                if self.over.is_none() {
+                    self.take(input, size);
+                }
                 // Whatever else this comes to, what was typed is flushed on the way around.
-                match outcome {
-                    Read::More => {}
-                    Read::Wait if input.is_empty() => return Poll::Pending,
-                    Read::Wait => {}
-                    Read::Resize(size) => self.resize(size),
-                    Read::Eof => self.eof = true,
-                    Read::End => return Poll::Ready(Ending::Closed),
-                    Read::Left(how) => {
-                        if let Some(ending) = self.detach(how) {
-                            return Poll::Ready(ending);
-                        }
+                let ending = match read {
+                    Read::Wait if at_rest => return Poll::Pending,
+                    Read::More | Read::Wait => None,
+                    Read::Eof => {
+                        self.eof = self.over.is_none();
+                        None
                     }
-                    Read::Bad(why) => {
-                        if let Some(ending) = self.turn_away(why) {
-                            return Poll::Ready(ending);
-                        }
-                    }
+                    Read::End => Some(Ending::Closed),
+                    Read::Left(how) => self.detach(|client| client.depart(how)),
+                    Read::Bad(why) => self.detach(|client| client.refuse(Code::BadMessage, why)),
+                };
+                if let Some(ending) = ending {
+                    return Poll::Ready(ending);
                 }
             }
         })
     }
 
-    /// Reads messages of the client until one means more than input, or one turn of input is there.
-    fn read_client(&mut self, cx: &mut Context<'_>, input: &mut Vec<u8>) -> Read {
-        let Some(client) = &mut self.client else { return Read::Wait };
+    /// Reads messages of the client until one ends the turn by what it means or by its length; `taken` is what they
+    /// weigh. Of several sizes in a row, the latest counts, with where it stands in the input.
+    fn read_client(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut Vec<u8>,
+        taken: &mut usize,
+    ) -> (Read, Option<(Size, usize)>) {
+        let Some(client) = &mut self.client else { return (Read::Wait, None) };
         let sent = self.task.session.record.output();
-        while input.len() < TURN {
-            if !client.has_room_for_replies() && client.poll_flushed(cx).is_pending() {
-                return Read::Wait;
+        let mut latest = None;
+        let read = loop {
+            if *taken >= TURN {
+                break Read::More;
             }
-            let Poll::Ready(incoming) = client.socket().poll_recv(cx) else { return Read::Wait };
+            if !client.has_room_for_replies() && client.poll_flushed(cx).is_pending() {
+                break Read::Wait;
+            }
+            let Poll::Ready(incoming) = client.socket().poll_recv(cx) else { break Read::Wait };
             let (kind, payload) = match incoming {
                 Incoming::Message(kind, payload) => (kind, payload),
-                Incoming::Closed(None | Some(1000)) if !client.dialect().has_close() => return Read::End,
-                left => return Read::Left(left),
+                Incoming::Closed(None | Some(1000)) if !client.dialect().has_close() => break Read::End,
+                left => break Read::Left(left),
             };
+            *taken += payload.len().max(MIN_MESSAGE);
             match client.dialect().decode(Message { kind, payload: &payload }, input) {
-                Ok(ClientEvent::Input) => {}
-                Ok(ClientEvent::Resize(size)) => return Read::Resize(size),
-                Ok(ClientEvent::Eof) => return Read::Eof,
-                Ok(ClientEvent::Close) => return Read::End,
-                Ok(ClientEvent::Ping(id)) => client.reply(&ServerEvent::Pong(&id)),
-                Ok(ClientEvent::Ignored) => self.task.metrics.ignored_message(),
-                Ok(ClientEvent::Ack(offset)) => {
-                    if !client.ack(offset, sent) {
-                        return Read::Bad("an ack is beyond what was sent");
+                Ok(ClientEvent::Input) => {
+                    if latest.is_some_and(|(_, at)| at < input.len()) {
+                        break Read::More;
                     }
                 }
-                Err(bad) => return Read::Bad(bad.reason),
+                Ok(ClientEvent::Resize { size, clamped }) => {
+                    latest = Some((size, input.len()));
+                    if clamped {
+                        client.reply(&ServerEvent::Size(size));
+                    }
+                }
+                Ok(ClientEvent::Eof) => break Read::Eof,
+                Ok(ClientEvent::Close) => break Read::End,
+                Ok(ClientEvent::Ping(id)) => client.reply(&ServerEvent::Pong(&id)),
+                Ok(ClientEvent::Ignored) => self.task.metrics.ignored_client(1),
+                Ok(ClientEvent::Ack(offset)) if client.ack(offset, sent) => {}
+                Ok(ClientEvent::Ack(_)) => break Read::Bad(BEYOND),
+                Err(bad) => break Read::Bad(bad.reason),
             }
-        }
-        Read::More
+        };
+        self.task.metrics.ignored_client(client.newly_ignored_fields());
+        (read, latest)
+    }
+
+    /// Takes what was typed, and a size with where it stands in it: from here on it is the session's to deliver.
+    fn take(&mut self, input: &[u8], size: Option<(Size, usize)>) {
+        self.task.session.record.add_input(input.len());
+        let Some((size, at)) = size else {
+            self.input(input);
+            return;
+        };
+        let (before, behind) = input.split_at(at);
+        self.input(before);
+        self.resize(size);
+        self.typed.extend_from_slice(behind);
     }
 
     fn resize(&mut self, size: Size) {
@@ -300,7 +329,7 @@ impl<'a> Pump<'a> {
         if !now.is_empty() {
             self.active = Instant::now();
             self.upstream.input(now);
-            self.typed = later.to_vec();
+            self.typed.extend_from_slice(later);
         }
         now.len()
     }
@@ -326,8 +355,8 @@ impl<'a> Pump<'a> {
                 moved += self.send_held(budget);
                 continue;
             }
-            if let Some(ending) = self.over.take() {
-                return Poll::Ready(ending);
+            if let Some(ending) = &self.over {
+                return Poll::Ready(ending.clone());
             }
             if moved >= TURN {
                 cx.waker().wake_by_ref();
@@ -343,16 +372,29 @@ impl<'a> Pump<'a> {
             });
             match std::task::ready!(happened) {
                 Happened::Output => {}
-                Happened::Exit(exit) => self.over = Some(Ending::Exit(exit)),
-                Happened::Failed(failure) => self.over = Some(Ending::Failed(failure)),
+                Happened::Exit(exit) => self.finish(Ending::Exit(exit)),
+                Happened::Failed(failure) => self.finish(Ending::Failed(failure)),
             }
         }
+    }
+
+    /// The upstream is at its end; what is held of its output still has its time to go out.
+    fn finish(&mut self, ending: Ending) {
+        self.over = Some(ending);
+        self.over_since = Instant::now();
+        // The clock must look at the new deadline.
+        self.alarm.as_mut().reset(self.over_since);
     }
 
     /// How many bytes of output may be moved now.
     fn room(&mut self, cx: &mut Context<'_>) -> usize {
         let Some(client) = &mut self.client else { return 0 };
         if client.poll_flushed(cx).is_pending() {
+            return 0;
+        }
+        // What was not read yet is not lost with this client: it is let go by the next turn of its input.
+        if client.socket().failure().is_some() {
+            cx.waker().wake_by_ref();
             return 0;
         }
         // A client whose own input is stuck cannot be asked to acknowledge: it may be waiting behind that input.
@@ -387,8 +429,13 @@ impl<'a> Pump<'a> {
             let lifetimes = &self.task.lifetimes;
             let idle = lifetimes.idle.map(|idle| (self.active + idle, Ending::Idle));
             let max = lifetimes.max.map(|max| (self.born + max, Ending::LifetimeOver));
-            let grace = self.client.is_none().then(|| (self.detached + lifetimes.detach_grace, Ending::Abandoned));
-            let Some((deadline, ending)) = [idle, max, grace].into_iter().flatten().min_by_key(|(at, _)| *at) else {
+            let grace = self.client.is_none().then(|| {
+                let until = self.detached + lifetimes.detach_grace;
+                (self.expected.map_or(until, |expected| until.max(expected)), Ending::Abandoned)
+            });
+            let over = self.over.clone().map(|ending| (self.over_since + DRAIN, ending));
+            let Some((deadline, ending)) = [idle, max, grace, over].into_iter().flatten().min_by_key(|(at, _)| *at)
+            else {
                 // Nothing is due, ever, until a detachment sets the alarm.
                 self.alarm.as_mut().reset(now + std::time::Duration::from_secs(86_400));
                 continue;
@@ -408,7 +455,6 @@ enum Read {
     More,
     /// Nothing more for now.
     Wait,
-    Resize(Size),
     Eof,
     /// End the session.
     End,

@@ -162,11 +162,14 @@ impl Sessions {
     }
 
     fn forget(&self, id: SessionId) {
-        let Some((_, session)) = self.live.remove(&id) else { return };
+        let Some(session) = self.get(id) else { return };
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.len() == ENDED {
             ended.pop_front();
         }
         ended.push_back((id, session.info()));
+        drop(ended);
+        // In this order: whoever asks in between finds it in one of the two, or in both.
+        self.live.remove(&id);
     }
 }

@@ -77,19 +77,21 @@ impl Task {
         self.session.record.set_state(State::Connecting);
         tracing::info!(session = %self.session.id, provider = ?spec.provider.name(), "session opens");
         let opened = Opening::new(self, spec, client).run().await;
-        let (ending, client, upstream) = match opened {
+        let (ending, rest, client, upstream) = match opened {
             Opened::Terminal { upstream, client, early } => {
                 let mut pump = Pump::new(self, upstream, client, early, born);
                 let ending = pump.run().await;
-                let (upstream, client) = pump.into_parts();
-                (ending, client, Some(upstream))
+                let (upstream, rest, client) = pump.into_parts();
+                self.metrics.ignored_upstream(upstream.ignored());
+                (ending, rest, client, Some(upstream))
             }
-            Opened::Nothing { ending, client } => (ending, client, None),
+            Opened::Nothing { ending, client } => (ending, Vec::new(), client, None),
         };
         self.close(&ending).await;
         let client_left = async {
             if let Some(client) = client {
-                client.end(&ending).await;
+                self.session.record.add_output(rest.len());
+                client.end(&rest, &ending).await;
             }
         };
         let provider_left = async {
@@ -108,7 +110,7 @@ impl Task {
         while let Some(command) = self.inbox.recv().await {
             if let Command::Attach(client) = command {
                 let ending = ending.clone();
-                self.tasks.spawn(async move { client.end(&ending).await });
+                self.tasks.spawn(async move { client.end(&[], &ending).await });
             }
         }
     }

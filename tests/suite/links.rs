@@ -142,12 +142,7 @@ async fn a_second_writer_takes_the_place_of_the_first_and_nothing_of_the_termina
     for provider in ["local", "pai"] {
         let mut first = world.open(provider).await;
         assert_eq!(first.run("marker=kept; echo set").await, "set\r\n");
-        let path = format!("/v1/sessions/{}/links", first.session);
-        let answer = world.api(Method::POST, &path, Some(json!({ "role": "writer" }))).await;
-        assert_eq!(answer.status, 201, "{}", answer.body);
-        let url = answer.body["url"].as_str().unwrap().to_owned();
-        let link = Link { session: first.session.clone(), url };
-        let mut second = Client::connect(&world, &link, Connect::default()).await.unwrap();
+        let mut second = world.reconnect(&first.session).await;
         let ready = second.ready().await;
         assert_eq!(ready["session"], first.session);
         assert!(ready["offset"].as_u64().unwrap() > 0);

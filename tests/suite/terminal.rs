@@ -41,6 +41,8 @@ async fn the_size_is_there_from_the_start_and_follows_the_client() {
         }
         assert_eq!(client.run("stty size").await, "40 120\r\n");
         client.say(json!({ "operation": "resize", "cols": 5000, "rows": 10 })).await;
+        let size = client.hear("size").await;
+        assert_eq!((&size["cols"], &size["rows"]), (&json!(1000), &json!(10)), "a clamped size is told");
         assert_eq!(client.run("stty size").await, "10 1000\r\n");
         assert_eq!(client.run("trap 'echo winch' WINCH; echo set").await, "set\r\n");
         client.say(json!({ "operation": "resize", "cols": 80, "rows": 24 })).await;
@@ -62,6 +64,36 @@ async fn pings_are_answered_unknown_words_are_ignored_and_nonsense_ends_the_atta
     assert_eq!(error["code"], "bad_message");
     assert_eq!(client.drain().await.code, 4400);
     assert_eq!(world.session(&client.session).await["state"], "detached");
+    let mut client = world.open("local").await;
+    client.type_bytes(&vec![b'x'; 1024 * 1024 + 1]).await;
+    assert_eq!(client.hear("error").await["code"], "too_large");
+    assert_eq!(client.drain().await.code, 1009);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_the_terminal_opens_finds_it_when_it_comes_back() {
+    let world = World::start().await;
+    for provider in PROVIDERS {
+        let link = world.mint(provider).await;
+        drop(Client::connect(&world, &link, Connect::default()).await.unwrap());
+        world.until(&link.session, "detached").await;
+        let mut back = world.reconnect(&link.session).await;
+        back.ready().await;
+        assert_eq!(back.run("echo here").await, "here\r\n");
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_is_minted_in_the_last_moment_of_the_grace_still_finds_its_session() {
+    let world = World::with(|config| config["sessions"] = json!({ "detach_grace": "500ms" })).await;
+    let client = world.open("local").await;
+    let session = client.session.clone();
+    drop(client);
+    world.until(&session, "detached").await;
+    let link = world.another_link(&session).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    let mut back = Client::connect(&world, &link, Connect::default()).await.unwrap();
+    back.ready().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -124,6 +156,7 @@ async fn a_session_ends_by_the_word_close_by_the_api_and_by_its_shell_and_its_sh
         let shell = client.run("echo $$").await.trim().to_owned();
         let path = format!("/v1/sessions/{}", client.session);
         assert_eq!(world.api(Method::DELETE, &path, None).await.status, 204);
+        assert!(client.hear("exit").await["reason"].is_string());
         let closed = client.drain().await;
         assert_eq!(closed.code, 1000, "{closed:?}");
         gone(&shell).await;
@@ -211,6 +244,7 @@ async fn the_operation_dialect_says_stdout_and_nothing_else_and_raw_says_bytes_a
         client.type_bytes(b"echo ra''w\r").await;
         client.see("raw\r\n").await;
         client.ws.close(None).await.unwrap();
+        assert_ne!(client.drain().await.code, 1006, "a Close is answered");
         let ended = world.until(&link.session, "ended").await;
         assert_eq!(ended["code"], json!(null), "leaving with 1005 ends a session without a word for it");
         assert!(client.said.is_empty());

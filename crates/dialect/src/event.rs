@@ -8,7 +8,12 @@ pub enum ClientEvent {
     /// Input only (perhaps none), already appended.
     Input,
     /// The terminal has a new size.
-    Resize(Size),
+    Resize {
+        /// The size to apply.
+        size: Size,
+        /// Whether the client asked for more than there can be.
+        clamped: bool,
+    },
     /// No more input will come: half-close stdin.
     Eof,
     /// All output before this offset of the session has been consumed.

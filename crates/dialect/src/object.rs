@@ -16,7 +16,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::json::Unescaper;
-use crate::{BadMessage, Size};
+use crate::{BadMessage, ClientEvent, MAX_CELLS, Size};
 
 /// Reads `head`, a string body, a quote and `}` (with `extra`, also kubeutil's `,"rows":0,"cols":0}`), and appends
 /// what the body stands for. `false` for any other spelling; then nothing has happened.
@@ -106,12 +106,16 @@ impl<'a> Object<'a> {
         read(string(value).ok_or(BadMessage { reason: "`data` must be a string" })?, strings, out)
     }
 
-    /// `cols` and `rows`; `None` where one is missing, null, fractional or less than one.
+    /// `cols` and `rows`; nothing where one is missing, null, fractional or less than one.
     ///
     /// A page that is not shown computes such numbers, and JSON writes its NaN as null.
-    pub(crate) fn size(&self, spelling: Spelling) -> Result<Option<Size>, BadMessage> {
+    pub(crate) fn resize(&self, spelling: Spelling) -> Result<ClientEvent, BadMessage> {
         let (cols, rows) = (cells(self.cols, spelling)?, cells(self.rows, spelling)?);
-        Ok(cols.zip(rows).and_then(|(cols, rows)| Size::new(cols, rows)))
+        let event = cols.zip(rows).and_then(|(cols, rows)| {
+            let clamped = cols.max(rows) > u64::from(MAX_CELLS);
+            Size::new(cols, rows).map(|size| ClientEvent::Resize { size, clamped })
+        });
+        Ok(event.unwrap_or(ClientEvent::Ignored))
     }
 
     /// `bytes`, an offset in a stream; `None` where it is missing.

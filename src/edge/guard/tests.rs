@@ -121,6 +121,34 @@ async fn a_head_that_trickles_in_does_not_extend_its_deadline() {
     assert!(elapsed <= Duration::from_secs(11), "{elapsed:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_body_that_drips_in_does_not_extend_its_deadline_either() {
+    let (mut guard, mut peer) = pair();
+    peer.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n").await.unwrap();
+    let reading = tokio::spawn(async move {
+        let started = Instant::now();
+        let _ = guard.read_to_end(&mut Vec::new()).await;
+        started.elapsed()
+    });
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if peer.write_all(b"x").await.is_err() {
+            break;
+        }
+    }
+    let elapsed = reading.await.unwrap();
+    assert!(elapsed <= Duration::from_secs(11), "{elapsed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_nothing_of_its_answer_is_cut() {
+    let (ours, _peer) = duplex(16);
+    let mut guard = Guard::new(ours, timing());
+    let started = Instant::now();
+    let error = guard.write_all(&[b'x'; 1000]).await.unwrap_err();
+    assert_eq!((error.kind(), started.elapsed().as_secs()), (io::ErrorKind::TimedOut, 10));
+}
+
 #[tokio::test]
 async fn what_follows_an_upgrade_is_kept_for_the_new_protocol() {
     let (mut guard, mut peer) = pair();

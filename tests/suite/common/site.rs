@@ -126,6 +126,20 @@ impl Site {
         client
     }
 
+    /// Another link to a session, for a writer.
+    pub(crate) async fn another_link(&self, session: &str) -> Link {
+        let path = format!("/v1/sessions/{session}/links");
+        let answer = self.api(Method::POST, &path, Some(json!({ "role": "writer" }))).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        Link { session: session.to_owned(), url: answer.body["url"].as_str().unwrap().to_owned() }
+    }
+
+    /// Comes back to a session.
+    pub(crate) async fn reconnect(&self, session: &str) -> Client {
+        let link = self.another_link(session).await;
+        Client::connect(self, &link, Connect::default()).await.unwrap()
+    }
+
     /// How a session stands.
     pub(crate) async fn session(&self, id: &str) -> Value {
         self.api(Method::GET, &format!("/v1/sessions/{id}"), None).await.body

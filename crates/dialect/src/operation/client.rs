@@ -42,7 +42,7 @@ impl OperationClient {
                 object.data(&mut self.input, input)?;
                 ClientEvent::Input
             }
-            Some("resize") => object.size(Spelling::NumberOrString)?.map_or(ClientEvent::Ignored, ClientEvent::Resize),
+            Some("resize") => object.resize(Spelling::NumberOrString)?,
             _ => return Ok(ClientEvent::Ignored),
         };
         self.ignored_fields += object.unknown();

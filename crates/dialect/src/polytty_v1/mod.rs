@@ -36,7 +36,7 @@ impl PolyttyV1 {
                 object.data(&mut self.input, input)?;
                 ClientEvent::Input
             }
-            Some("resize") => object.size(Spelling::Number)?.map_or(ClientEvent::Ignored, ClientEvent::Resize),
+            Some("resize") => object.resize(Spelling::Number)?,
             Some("eof") => {
                 self.input.flush(input);
                 ClientEvent::Eof

@@ -165,7 +165,9 @@ fn size(text: &str) -> Size {
 fn client_event(event: ClientEvent) -> String {
     match event {
         ClientEvent::Input => "input".to_owned(),
-        ClientEvent::Resize(size) => format!("resize {}x{}", size.cols(), size.rows()),
+        ClientEvent::Resize { size, clamped } => {
+            format!("resize {}x{}{}", size.cols(), size.rows(), if clamped { " clamped" } else { "" })
+        }
         ClientEvent::Eof => "eof".to_owned(),
         ClientEvent::Ack(bytes) => format!("ack {bytes}"),
         ClientEvent::Ping(id) => format!("ping {}", id.as_json()),
