@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use polytty_dialect::{Kind, Outbox};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -127,8 +128,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         loop {
             let next = match (Pin::new(&mut self.stream).poll_next(cx), &self.failed) {
                 (Poll::Ready(next), _) => next,
-                (Poll::Pending, Some(why)) => return Poll::Ready(Incoming::Lost(why.clone())),
-                (Poll::Pending, None) => return Poll::Pending,
+                // A task that has used up its turn is told Pending although there may be more to read.
+                (Poll::Pending, Some(why)) if has_budget_remaining() => {
+                    return Poll::Ready(Incoming::Lost(why.clone()));
+                }
+                (Poll::Pending, _) => return Poll::Pending,
             };
             self.heard = Instant::now();
             self.pinged = None;

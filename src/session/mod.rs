@@ -11,6 +11,8 @@ mod open;
 mod pump;
 mod registry;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::str::FromStr;
@@ -167,7 +169,7 @@ struct Places {
 }
 
 #[cfg(test)]
-mod tests {
+mod id_tests {
     use super::*;
 
     #[test]

@@ -3,7 +3,7 @@
 //! Per turn, what has arrived is read into scratch memory of the thread (64 KiB a direction at the most), every whole
 //! message in it is translated, and the result is written and flushed once. A side is read only while the other side
 //! has room, so the pace of the slowest reaches the fastest through TCP and nothing is buffered beyond one turn. A
-//! session at rest owns no buffer but an unfinished piece.
+//! pump at rest owns no buffer but an unfinished piece; its sockets keep theirs.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

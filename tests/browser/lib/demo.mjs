@@ -4,8 +4,11 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { request } from 'node:https';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { connect } from 'node:tls';
 
@@ -27,10 +30,14 @@ export async function startDemo({ publicUrl, origins = [] } = {}) {
   if (publicUrl !== undefined) args.push('--public-url', publicUrl);
   for (const origin of origins) args.push('--origin', origin);
 
-  const child = spawn(process.env.POLYTTY_BIN, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  // Nobody's profile: what the shells print is known.
+  const home = await mkdtemp(join(tmpdir(), 'polytty-home-'));
+  const env = { ...process.env, HOME: home, SHELL: '/bin/bash' };
+  const child = spawn(process.env.POLYTTY_BIN, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   const log = collect(child.stderr);
   const line = await firstLine(child, log);
   const demo = new Demo(child, JSON.parse(line), log);
+  child.once('exit', () => rm(home, { recursive: true, force: true }).catch(() => {}));
   if (port !== 0) demo.port = port;
   return demo;
 }
