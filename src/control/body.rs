@@ -2,9 +2,10 @@
 
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use polytty_dialect::Code;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::respond::Problem;
 
@@ -20,19 +21,28 @@ pub(crate) async fn read_json<T: DeserializeOwned>(request: Request<Incoming>, m
         let problem = Problem::new(Code::BadMessage, "the body is JSON: send Content-Type: application/json");
         return Err(problem.status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
+    let too_large = || Problem::new(Code::TooLarge, format!("the body may have at most {max} bytes"));
+    // Before anything of it is asked for, by 100 (Continue) for instance.
+    if request.body().size_hint().lower() > max {
+        return Err(too_large());
+    }
     let limit = usize::try_from(max).unwrap_or(usize::MAX);
     let body = Limited::new(request.into_body(), limit).collect().await.map_err(|error| {
         if error.is::<http_body_util::LengthLimitError>() {
-            Problem::new(Code::TooLarge, format!("the body may have at most {max} bytes"))
+            too_large()
         } else {
             Problem::new(Code::BadMessage, "the body did not arrive whole")
         }
     })?;
-    serde_json::from_slice(&body.to_bytes()).map_err(|error| {
-        let status = match error.classify() {
-            serde_json::error::Category::Data => StatusCode::UNPROCESSABLE_ENTITY,
-            _ => StatusCode::BAD_REQUEST,
-        };
-        Problem::new(Code::BadMessage, error.to_string()).status(status)
-    })
+    // An array of the right values would be read as the fields in their order.
+    let body: Map<String, Value> = serde_json::from_slice(&body.to_bytes()).map_err(|error| unfit(&error))?;
+    T::deserialize(Value::Object(body)).map_err(|error| unfit(&error))
+}
+
+fn unfit(error: &serde_json::Error) -> Problem {
+    let status = match error.classify() {
+        serde_json::error::Category::Data => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    Problem::new(Code::BadMessage, error.to_string()).status(status)
 }

@@ -28,8 +28,8 @@ const FULL_RETRY: &str = "5";
 #[serde(deny_unknown_fields)]
 struct CreateSession {
     provider: String,
-    target: Value,
-    size: Option<SizeBody>,
+    target: Map<String, Value>,
+    size: Option<Map<String, Value>>,
     subject: Option<String>,
     #[serde(default = "yes")]
     shared: bool,
@@ -165,12 +165,16 @@ impl Api {
             let detail = format!("provider: there is none of this name; known are {}", known.join(", "));
             Problem::new(Code::NotFound, detail).status(StatusCode::UNPROCESSABLE_ENTITY)
         })?;
-        let target = provider.target(&body.target).map_err(|why| bad(format!("target: {why}")))?;
+        let target = provider.target(&Value::Object(body.target)).map_err(|why| bad(format!("target: {why}")))?;
         let size = match body.size {
             None => Size::DEFAULT,
-            Some(SizeBody { cols, rows }) => Size::new(cols, rows).ok_or_else(|| {
-                bad("size: cols and rows are whole numbers from 1; leave size out for 80 x 24".into())
-            })?,
+            Some(size) => {
+                let SizeBody { cols, rows } =
+                    SizeBody::deserialize(Value::Object(size)).map_err(|error| bad(format!("size: {error}")))?;
+                Size::new(cols, rows).ok_or_else(|| {
+                    bad("size: cols and rows are whole numbers from 1; leave size out for 80 x 24".to_owned())
+                })?
+            }
         };
         if !body.shared {
             let detail = "shared: a link for one subject only needs identities, which this version does not have; \

@@ -99,7 +99,10 @@ async fn every_mistake_in_a_request_is_named_and_nothing_is_made() {
         (with("subject", json!("")), 422, "subject"),
         (with("labels", json!({ "a": 1 })), 422, "labels"),
         (json!({ "provider": "pai", "target": {} }), 422, "job_id"),
-        (json!([]), 422, ""),
+        (json!([]), 422, "sequence"),
+        (json!(["local", {}, null, null, true, null, false, {}]), 422, "sequence"),
+        (with("size", json!([80, 24])), 422, "sequence"),
+        (with("target", json!([])), 422, "sequence"),
     ] {
         let answer = world.api(Method::POST, "/v1/sessions", Some(body.clone())).await;
         assert_eq!(answer.status.as_u16(), status, "{body}: {}", answer.body);
@@ -140,6 +143,13 @@ async fn every_mistake_in_a_request_is_named_and_nothing_is_made() {
         let answer = world.raw(&request).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:.80}: {answer}");
     }
+    // Refused by its length alone, without asking for it.
+    let head = "Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 65537";
+    let request = format!(
+        "POST /v1/sessions HTTP/1.1\r\nHost: {host}\r\nAuthorization: {key}\r\nConnection: close\r\n{head}\r\n\r\n"
+    );
+    let answer = world.raw(&request).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     let listed = world.api(Method::GET, "/v1/sessions", None).await;
     assert_eq!(listed.body["sessions"], json!([]));
 }
