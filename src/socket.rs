@@ -31,6 +31,9 @@ const READ_BUFFER: usize = 8 * 1024;
 /// and room for control frames. At the bound the socket counts as broken.
 const WRITE_BUFFER: usize = 1024 * 1024;
 
+/// What a message weighs at least of a turn, in bytes: one that carries nothing is no way around the turns of others.
+pub const MIN_MESSAGE: usize = 64;
+
 /// The longest that a peer may take to read what was written before our Close.
 pub const DRAIN: Duration = Duration::from_secs(30);
 

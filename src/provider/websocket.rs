@@ -9,10 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::{BoxFuture, Failure, Happened, Upstream};
-use crate::socket::{Incoming, Options, Role, Socket};
-
-/// What a message costs at least of a turn's budget, in bytes.
-const MIN_MESSAGE: usize = 64;
+use crate::socket::{Incoming, MIN_MESSAGE, Options, Role, Socket};
 
 /// How long a provider is given to take our leave.
 const FAREWELL: Duration = Duration::from_secs(5);

@@ -17,9 +17,6 @@ pub(super) const WINDOW: u64 = 128 * 1024;
 /// What is translated at once of output that is left at the end, in bytes.
 const REST: usize = 64 * 1024;
 
-/// What a message costs at least of a turn, in bytes: one without input is no way around the turns of others.
-pub(super) const MIN_MESSAGE: usize = 64;
-
 /// What a client is told that acknowledges the future.
 pub(super) const BEYOND: &str = "an ack is beyond what was sent";
 

@@ -6,11 +6,11 @@ use std::task::{Context, Poll};
 use polytty_dialect::{ClientEvent, Code, Message, ServerEvent, Size};
 use tokio::time::{Instant, timeout};
 
-use super::attachment::{Attachment, BEYOND, MIN_MESSAGE};
+use super::attachment::{Attachment, BEYOND};
 use super::task::Task;
 use super::{Command, Ending, Spec};
 use crate::provider::{Failure, Upstream};
-use crate::socket::Incoming;
+use crate::socket::{Incoming, MIN_MESSAGE};
 
 /// Input that is kept for a terminal that is not there yet, in bytes. At the bound nothing more is read from the
 /// client until it is.

@@ -13,13 +13,13 @@ use std::task::{Context, Poll};
 use polytty_dialect::{ClientEvent, Code, Message, Outbox, ServerEvent, Size};
 use tokio::time::{Instant, Sleep};
 
-use super::attachment::{Attachment, BEYOND, MIN_MESSAGE};
+use super::attachment::{Attachment, BEYOND};
 use super::info::State;
 use super::open::Early;
 use super::task::Task;
 use super::{Command, Ending};
 use crate::provider::{Happened, Upstream};
-use crate::socket::{DRAIN, Incoming};
+use crate::socket::{DRAIN, Incoming, MIN_MESSAGE};
 
 /// Bytes of one direction that a session may move before the others have their turn.
 const TURN: usize = 64 * 1024;
