@@ -6,19 +6,21 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 
+use crate::web::Refusal;
+
 /// A refusal, as the gateway words it. The statuses of the product's own codes are not published; those here are the
 /// plausible ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ApiError {
-    pub(super) status: StatusCode,
-    pub(super) code: Cow<'static, str>,
-    pub(super) message: Cow<'static, str>,
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    pub(crate) code: Cow<'static, str>,
+    pub(crate) message: Cow<'static, str>,
     /// Milliseconds for `x-acs-retry-after`.
-    pub(super) retry_after_ms: Option<u64>,
+    pub(crate) retry_after_ms: Option<u64>,
 }
 
 impl ApiError {
-    pub(super) fn new(
+    pub(crate) fn new(
         status: StatusCode,
         code: impl Into<Cow<'static, str>>,
         message: impl Into<Cow<'static, str>>,
@@ -26,7 +28,7 @@ impl ApiError {
         Self { status, code: code.into(), message: message.into(), retry_after_ms: None }
     }
 
-    pub(super) fn missing(parameter: &str) -> Self {
+    pub(crate) fn missing(parameter: &str) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
             format!("Missing{parameter}"),
@@ -34,7 +36,7 @@ impl ApiError {
         )
     }
 
-    pub(super) fn unknown_action() -> Self {
+    pub(crate) fn unknown_action() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
             "InvalidAction.NotFound",
@@ -42,15 +44,15 @@ impl ApiError {
         )
     }
 
-    pub(super) fn invalid_version() -> Self {
+    pub(crate) fn invalid_version() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "InvalidVersion", "Specified parameter Version is not valid.")
     }
 
-    pub(super) fn unknown_access_key() -> Self {
+    pub(crate) fn unknown_access_key() -> Self {
         Self::new(StatusCode::NOT_FOUND, "InvalidAccessKeyId.NotFound", "Specified access key is not found.")
     }
 
-    pub(super) fn malformed_date() -> Self {
+    pub(crate) fn malformed_date() -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
             "InvalidTimeStamp.Format",
@@ -58,19 +60,19 @@ impl ApiError {
         )
     }
 
-    pub(super) fn expired_date() -> Self {
+    pub(crate) fn expired_date() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired.")
     }
 
-    pub(super) fn used_nonce() -> Self {
+    pub(crate) fn used_nonce() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "SignatureNonceUsed", "Specified signature nonce was used already.")
     }
 
-    pub(super) fn signature(message: String) -> Self {
+    pub(crate) fn signature(message: String) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "SignatureDoesNotMatch", message)
     }
 
-    pub(super) fn malformed_token() -> Self {
+    pub(crate) fn malformed_token() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
             "InvalidSecurityToken.Malformed",
@@ -78,11 +80,11 @@ impl ApiError {
         )
     }
 
-    pub(super) fn expired_token() -> Self {
+    pub(crate) fn expired_token() -> Self {
         Self::new(StatusCode::FORBIDDEN, "InvalidSecurityToken.Expired", "Specified SecurityToken is expired.")
     }
 
-    pub(super) fn forbidden() -> Self {
+    pub(crate) fn forbidden() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
             "Forbidden.RAM",
@@ -90,13 +92,13 @@ impl ApiError {
         )
     }
 
-    pub(super) fn throttled(retry_after_ms: u64) -> Self {
+    pub(crate) fn throttled(retry_after_ms: u64) -> Self {
         let error =
             Self::new(StatusCode::BAD_REQUEST, "Throttling.User", "Request was denied due to user flow control.");
         Self { retry_after_ms: Some(retry_after_ms), ..error }
     }
 
-    pub(super) fn unavailable() -> Self {
+    pub(crate) fn unavailable() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "ServiceUnavailable",
@@ -104,20 +106,20 @@ impl ApiError {
         )
     }
 
-    pub(super) fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "NotFound", message)
     }
 
-    pub(super) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
-    pub(super) fn invalid_parameter(message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn invalid_parameter(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "InvalidParameter", message)
     }
 
     /// The answer as it goes over the wire.
-    pub(super) fn response(&self, request_id: &str, host_id: &str) -> Response<Bytes> {
+    pub(crate) fn response(&self, request_id: &str, host_id: &str) -> Response<Bytes> {
         let mut response = json_response(
             self.status,
             request_id,
@@ -136,8 +138,14 @@ impl ApiError {
     }
 }
 
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.status, refusal.code, refusal.message)
+    }
+}
+
 /// An answer of the API.
-pub(super) fn json_response(status: StatusCode, request_id: &str, body: &serde_json::Value) -> Response<Bytes> {
+pub(crate) fn json_response(status: StatusCode, request_id: &str, body: &serde_json::Value) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body.to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));

@@ -11,7 +11,7 @@ use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
 
 use super::{
     error::ApiError,
-    signature::{Claim, SignedRequest},
+    signature::{Claim, SignedRequest, Style},
 };
 use crate::{Clock, random};
 
@@ -61,28 +61,36 @@ impl Credential {
 
 /// Decides whether a request is from who it says.
 #[derive(Debug)]
-pub(super) struct Gateway {
+pub(crate) struct Gateway {
     credentials: Vec<Credential>,
+    style: Style,
     version: &'static str,
     clock: Clock,
     nonces: Mutex<Nonces>,
 }
 
 impl Gateway {
-    pub(super) fn new(credentials: Vec<Credential>, version: &'static str, clock: Clock) -> Self {
-        Self { credentials, version, clock, nonces: Mutex::default() }
+    pub(crate) fn new(credentials: Vec<Credential>, style: Style, version: &'static str, clock: Clock) -> Self {
+        Self { credentials, style, version, clock, nonces: Mutex::default() }
     }
 
-    /// Checks version, action, key, date, signature, token and nonce, in this order. A nonce counts as used only once
-    /// the signature has proved who used it.
-    pub(super) fn authorize(&self, request: SignedRequest<'_>, action: &str) -> Result<(), ApiError> {
-        match request.headers.get("x-acs-version") {
+    /// Checks version, action, key, date, signature, token and nonce, in this order, and returns the action that the
+    /// request names. A nonce counts as used only once the signature has proved who used it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong. `knows` says which actions there are.
+    pub(crate) fn authorize(
+        &self,
+        request: SignedRequest<'_>,
+        knows: impl Fn(&str) -> bool,
+    ) -> Result<Option<String>, ApiError> {
+        let claim = Claim::of(request, self.style)?;
+        match &claim.version {
             None => return Err(ApiError::missing("Version")),
             Some(version) if version != self.version => return Err(ApiError::invalid_version()),
             Some(_) => {}
         }
-        let claim = Claim::of(request)?;
-        if claim.action.as_deref().is_some_and(|named| named != action) {
+        if claim.action.as_deref().is_some_and(|named| !knows(named)) {
             return Err(ApiError::unknown_action());
         }
         let credential = self
@@ -103,7 +111,8 @@ impl Gateway {
             (_, Some(_)) => return Err(ApiError::malformed_token()),
         }
         let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
-        nonces.take(&claim.access_key_id, &claim.nonce, now)
+        nonces.take(&claim.access_key_id, &claim.nonce, now)?;
+        Ok(claim.action)
     }
 }
 
