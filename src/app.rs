@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Keys;
-use crate::config::{Authority, Config, DetachedOutput, Provider, ProviderKind, TicketStore};
+use crate::config::{Authority, Config, DetachedOutput, Provider, ProviderKind, Screen, TicketStore};
 use crate::control::Api;
 use crate::edge::{Edge, Pages, TlsError, acceptor, bind};
 use crate::limit::MintRate;
 use crate::observe::{Admin, Metrics, Readiness};
 use crate::provider::{Dialer, Entry, Kind, LocalProvider, PaiDlcProvider, RootsError};
-use crate::session::{Lifetimes, Scrollbacks, Sessions, Settings};
+use crate::session::{Lifetimes, ScreenPolicy, Scrollbacks, Sessions, Settings};
 use crate::ticket::{MemoryStore, ResumeLinks, Tickets};
 
 /// How long sessions have to leave once this process is told to: a client that does not read gets 30 s, and the
@@ -116,6 +116,12 @@ impl App {
             scrollback: config.sessions.scrollback,
             scrollbacks: Scrollbacks::new(config.sessions.scrollback_total),
             resume: resume.clone(),
+            screen: match config.sessions.screen {
+                Screen::Off => ScreenPolicy::Off,
+                Screen::Viewers => ScreenPolicy::Viewers,
+                Screen::Always => ScreenPolicy::Always,
+            },
+            max_viewers: config.sessions.max_viewers as usize,
         };
         let sessions = Sessions::new(config.limits.sessions, settings, metrics.clone());
         let store = match config.tickets.store {

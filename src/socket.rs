@@ -215,6 +215,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.probed
     }
 
+    /// Whether everything queued has been handed to the kernel.
+    pub fn is_flushed(&self) -> bool {
+        !self.unflushed
+    }
+
     /// Whether writing has failed, and with what.
     pub fn failure(&self) -> Option<&str> {
         self.failed.as_deref()

@@ -110,6 +110,10 @@ pub struct Sessions {
     pub scrollback_total: usize,
     /// What becomes of output while nobody is attached. Default `read`.
     pub detached_output: DetachedOutput,
+    /// When a model of the screen is kept. Default `viewers`.
+    pub screen: Screen,
+    /// Viewers of one session at once. Default 32.
+    pub max_viewers: u32,
     /// The largest message of a client. Default `1MiB`, 1 KiB to 16 MiB.
     pub max_message: usize,
 }
@@ -121,6 +125,17 @@ pub enum DetachedOutput {
     Read,
     /// It is not read, so nothing is missed and the remote process blocks in the end.
     Hold,
+}
+
+/// `sessions.screen`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Screen {
+    /// Never.
+    Off,
+    /// While somebody watches.
+    Viewers,
+    /// From the beginning of every session.
+    Always,
 }
 
 /// `[log]`
