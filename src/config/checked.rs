@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use polytty_dialect::channel::ResizeMode;
+
 use super::secret::Secret;
 use super::units::{Authority, BaseUrl, Origin};
 
@@ -154,6 +156,8 @@ pub struct Provider {
 pub enum ProviderKind {
     /// Alibaba Cloud PAI-DLC (GetWebTerminal).
     PaiDlc(PaiDlc),
+    /// Alibaba Cloud ECI (ExecContainerCommand).
+    Eci(Eci),
     /// A PTY on this machine.
     Local(Local),
 }
@@ -164,6 +168,7 @@ impl ProviderKind {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::PaiDlc(_) => "pai-dlc",
+            Self::Eci(_) => "eci",
             Self::Local(_) => "local",
         }
     }
@@ -173,6 +178,7 @@ impl ProviderKind {
     pub fn title(&self) -> &'static str {
         match self {
             Self::PaiDlc(_) => "PAI-DLC",
+            Self::Eci(_) => "ECI",
             Self::Local(_) => "This machine",
         }
     }
@@ -194,6 +200,27 @@ pub struct PaiDlc {
     /// Hosts that a terminal link may lead to: a name, a `*.suffix`, each with an optional port.
     /// Default `["*.aliyun.com"]`.
     pub websocket_hosts: Vec<HostPattern>,
+}
+
+/// `kind = "eci"`
+#[derive(Clone, Debug)]
+pub struct Eci {
+    /// Region id, such as `cn-hangzhou`. Required.
+    pub region: String,
+    /// Where the API is. Default `https://eci.{region}.aliyuncs.com`. `http` only with `allow_private`.
+    pub endpoint: BaseUrl,
+    /// The AccessKey id. Required.
+    pub access_key_id: String,
+    /// The AccessKey secret. Required.
+    pub access_key_secret: Secret,
+    /// The STS token that belongs to a temporary AccessKey.
+    pub security_token: Option<Secret>,
+    /// Hosts that a terminal link may lead to, as for [`PaiDlc`]. Default `["*.aliyun.com"]`.
+    pub websocket_hosts: Vec<HostPattern>,
+    /// How a new size reaches a container that has a TTY. Default `k8s4`.
+    pub resize_mode: ResizeMode,
+    /// The subprotocol to ask for: `v4.channel.k8s.io`. Default none.
+    pub subprotocol: Option<&'static str>,
 }
 
 /// One entry of `websocket_hosts`.

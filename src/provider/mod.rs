@@ -7,6 +7,8 @@ mod alibaba;
 mod dial;
 mod entry;
 mod local;
+#[cfg(test)]
+mod scripted;
 mod websocket;
 
 use std::future::Future;
@@ -16,7 +18,7 @@ use std::task::{Context, Poll};
 use polytty_dialect::{Code, Exit, Size};
 use serde_json::Value;
 
-pub use alibaba::PaiDlcProvider;
+pub use alibaba::{EciProvider, PaiDlcProvider};
 pub(crate) use dial::Request;
 pub use dial::{Dialer, RootsError};
 pub use entry::{Entry, Health, Kind};
