@@ -16,7 +16,7 @@ use crate::control::Api;
 use crate::edge::{Edge, Pages, TlsError, acceptor, bind};
 use crate::limit::MintRate;
 use crate::observe::{Admin, Metrics, Readiness};
-use crate::provider::{Dialer, EciProvider, Entry, Kind, LocalProvider, PaiDlcProvider, RootsError};
+use crate::provider::{Dialer, DockhandProvider, EciProvider, Entry, Kind, LocalProvider, PaiDlcProvider, RootsError};
 use crate::session::{Lifetimes, Sessions};
 use crate::ticket::{MemoryStore, Tickets};
 
@@ -172,6 +172,7 @@ fn entry(provider: Provider) -> Result<Entry, StartError> {
         ProviderKind::Eci(settings) => {
             Box::new(EciProvider::new(name.clone(), settings, dialer()?, jiff::Timestamp::now))
         }
+        ProviderKind::Dockhand(settings) => Box::new(DockhandProvider::new(settings, dialer()?)),
         ProviderKind::Local(settings) => Box::new(LocalProvider::new(name.clone(), settings)),
     };
     Ok(Entry::new(name, known, max_sessions, open_timeout, provider))

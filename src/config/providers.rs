@@ -1,5 +1,6 @@
 //! `[[providers]]`: what all kinds have, and what each kind has of its own.
 
+mod dockhand;
 mod eci;
 
 use std::time::Duration;
@@ -15,16 +16,21 @@ use super::units::BaseUrl;
 enum KindName {
     PaiDlc,
     Eci,
+    Dockhand,
     Local,
 }
 
-const KINDS: [(&str, KindName); 3] =
-    [("pai-dlc", KindName::PaiDlc), ("eci", KindName::Eci), ("local", KindName::Local)];
+const KINDS: [(&str, KindName); 4] = [
+    ("pai-dlc", KindName::PaiDlc),
+    ("eci", KindName::Eci),
+    ("dockhand", KindName::Dockhand),
+    ("local", KindName::Local),
+];
 
 /// One entry, its kind's keys included.
 pub(super) fn provider(section: &mut Section<'_>) -> Read<Provider> {
     let name = section.required("name", A_NAME, name);
-    let kind = section.required("kind", r#""pai-dlc", "eci" or "local""#, |field| field.one_of(&KINDS));
+    let kind = section.required("kind", r#""pai-dlc", "eci", "dockhand" or "local""#, |field| field.one_of(&KINDS));
     let max_sessions = section.or("max_sessions", 1000, |field| field.number(COUNTS));
     let open_timeout = section.or("open_timeout", Duration::from_secs(15), |field| field.duration(TIMEOUTS));
     let ca = section.optional("ca", |field| field.file());
@@ -32,6 +38,7 @@ pub(super) fn provider(section: &mut Section<'_>) -> Read<Provider> {
     let kind = match kind {
         Ok(KindName::PaiDlc) => pai_dlc(section, allow_private).map(ProviderKind::PaiDlc),
         Ok(KindName::Eci) => eci::eci(section, allow_private).map(ProviderKind::Eci),
+        Ok(KindName::Dockhand) => dockhand::dockhand(section, allow_private).map(ProviderKind::Dockhand),
         Ok(KindName::Local) => local(section).map(ProviderKind::Local),
         Err(told) => {
             section.give_up(told);

@@ -5,6 +5,7 @@
 
 mod alibaba;
 mod dial;
+mod dockhand;
 mod entry;
 mod local;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use serde_json::Value;
 pub use alibaba::{EciProvider, PaiDlcProvider};
 pub(crate) use dial::Request;
 pub use dial::{Dialer, RootsError};
+pub use dockhand::DockhandProvider;
 pub use entry::{Entry, Health, Kind};
 pub use local::LocalProvider;
 

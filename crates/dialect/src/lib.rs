@@ -14,15 +14,18 @@
 //! | `operation` | [`operation`] | client, and upstream for PAI-DLC |
 //! | `raw` | [`raw`] | client |
 //! | `channel` | [`channel`] | upstream for ECI; Kubernetes' framings with and without subprotocol |
+//! | `dockhand` | [`dockhand`] | upstream |
 
 mod code;
 mod event;
+mod frames;
 mod last_line;
 mod message;
 mod object;
 mod size;
 
 pub mod channel;
+pub mod dockhand;
 pub mod json;
 pub mod operation;
 pub mod polytty_v1;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use polytty_dialect::channel::{Channel, Framing, ResizeMode};
+use polytty_dialect::dockhand::{Dockhand, Form};
 use polytty_dialect::operation::PaiDlc;
 use polytty_dialect::{
     ClientDialect, ClientEvent, Code, Exit, Kind, Message, Outbox, PingId, Resume, Role, ServerEvent, Size,
@@ -82,6 +83,8 @@ impl Codec {
         match line.split_once(' ') {
             Some(("client", name)) => Self::Client(client_dialect(name).expect("a known client dialect")),
             Some(("upstream", "pai-dlc")) => Self::Upstream(Box::new(PaiDlc::new())),
+            Some(("upstream", "dockhand")) => Self::Upstream(Box::new(Dockhand::new(Form::Json))),
+            Some(("upstream", "dockhand raw")) => Self::Upstream(Box::new(Dockhand::new(Form::Raw))),
             Some(("upstream", codec)) if codec.starts_with("channel") => Self::Upstream(Box::new(channel(codec))),
             _ => panic!("no codec {line:?}"),
         }
