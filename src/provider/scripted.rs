@@ -116,6 +116,13 @@ impl Terminal {
         self.0.send(Message::binary(bytes.to_vec())).await.unwrap();
     }
 
+    /// Sends a ping and waits for its answer; no data message may come before it.
+    pub(super) async fn ping(&mut self) {
+        self.0.send(Message::Ping("?".into())).await.unwrap();
+        let answer = in_time(self.0.next()).await;
+        assert!(matches!(answer, Some(Ok(Message::Pong(_)))), "{answer:?}");
+    }
+
     /// Sends a Close, without a code for `None`.
     pub(super) async fn close(&mut self, code: Option<u16>) {
         let frame = code.map(|code| CloseFrame { code: code.into(), reason: "".into() });
@@ -163,7 +170,7 @@ pub(super) async fn read_to_end(upstream: &mut Box<dyn Upstream>) -> (Vec<u8>, R
     let mut output = Vec::new();
     loop {
         match happened(upstream, &mut output).await {
-            Happened::Output => {}
+            Happened::Output | Happened::Notice(_) | Happened::CannotWait => {}
             Happened::Exit(exit) => return (output, Ok(exit)),
             Happened::Failed(failure) => return (output, Err(failure)),
         }

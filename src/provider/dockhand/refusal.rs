@@ -10,7 +10,7 @@ use super::super::dial::Reply;
 use super::target::DockhandTarget;
 
 /// What the words of Dockhand or Docker are about. They are looked for in lower case, in this order.
-const PHRASES: [(&str, Meaning); 15] = [
+const PHRASES: [(&str, Meaning); 16] = [
     ("no such container", Meaning::NoContainer),
     ("is not running", Meaning::NotRunning),
     ("is paused", Meaning::NotRunning),
@@ -18,6 +18,7 @@ const PHRASES: [(&str, Meaning); 15] = [
     ("is marked for removal", Meaning::NotRunning),
     ("no environment specified", Meaning::NoEnvironment),
     ("environment not found", Meaning::NoEnvironment),
+    ("docker daemon", Meaning::Unreachable),
     ("access denied", Meaning::NoRight),
     ("permission denied", Meaning::NoRight),
     ("agent", Meaning::Unreachable),
@@ -180,6 +181,11 @@ mod tests {
             ),
             (
                 "connect ECONNREFUSED 10.0.0.1:2375",
+                Code::ProviderUnavailable,
+                "Dockhand does not reach the Docker host of environment 7.",
+            ),
+            (
+                "permission denied while trying to connect to the Docker daemon socket",
                 Code::ProviderUnavailable,
                 "Dockhand does not reach the Docker host of environment 7.",
             ),

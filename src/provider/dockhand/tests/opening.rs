@@ -163,12 +163,15 @@ async fn a_client_that_leaves_while_we_dial_leaves_in_order() {
         let provider = provider(settings);
         let target = provider.target(&json!({"container": "web", "environment": 1})).unwrap();
         let mut opening = provider.open(&target, size());
+        // A pong shows that the terminal has been opened.
         let mut terminal = tokio::select! {
             _ = &mut opening => panic!("there was no output yet"),
-            terminal = peer.terminal() => terminal,
+            terminal = async {
+                let mut terminal = peer.terminal().await;
+                terminal.ping().await;
+                terminal
+            } => terminal,
         };
-        // The 101 is with the provider once it has looked at it.
-        let _ = tokio::time::timeout(Duration::from_millis(200), &mut opening).await;
         drop(opening);
         if typed_ending {
             terminal.text(r##"{"type":"output","data":"# "}"##).await;
