@@ -112,6 +112,14 @@ impl Terminal {
         self.0.send(Message::text(text)).await.unwrap();
     }
 
+    /// Sends messages in one write.
+    pub(super) async fn texts(&mut self, texts: &[String]) {
+        for text in texts {
+            self.0.feed(Message::text(text)).await.unwrap();
+        }
+        self.0.flush().await.unwrap();
+    }
+
     pub(super) async fn binary(&mut self, bytes: &[u8]) {
         self.0.send(Message::binary(bytes.to_vec())).await.unwrap();
     }

@@ -1,5 +1,7 @@
 //! How terminals are left.
 
+use std::future::poll_fn;
+
 use super::*;
 
 fn typing(peer: &Peer) -> Dockhand {
@@ -58,25 +60,21 @@ async fn nothing_is_typed_to_a_full_screen_program() {
     // What switches the screen has been shown, or still lies unread; it may come in pieces.
     for (shown, unread) in [
         (&[r"\u001b[?1049h\u001b[22;0;0t"][..], &[][..]),
-        (&[], &[r"\u001b[?1049h"]),
+        (&["x"], &[r"\u001b[?1049h"]),
         (&[r"\u001b[?10"], &[r"49h"]),
         (&[r"\u001b[?1049h"], &[r"\u001b[?1049l", r"\u001b[?47h"]),
     ] {
         let mut peer = dockhand().await;
         let settings = typing(&peer);
         let (mut upstream, mut terminal) = opened(&mut peer, settings).await;
-        for data in shown {
-            terminal.text(&format!(r#"{{"type":"output","data":"{data}."}}"#).replace(r#"."}"#, r#""}"#)).await;
+        // One write, so that what stands behind the last message that is read is here, too.
+        let data = shown.iter().chain(unread).map(|data| format!(r#"{{"type":"output","data":"{data}"}}"#));
+        terminal.texts(&data.collect::<Vec<_>>()).await;
+        for _ in shown {
+            // A budget of one byte is one message.
+            let read = poll_fn(|cx| upstream.poll_output(cx, &mut Vec::new(), 1));
+            assert!(matches!(in_time(read).await, Happened::Output));
         }
-        terminal.text(r#"{"type":"output","data":""}"#).await;
-        if !shown.is_empty() {
-            let _ = in_time(wait(&mut upstream)).await;
-        }
-        for data in unread {
-            terminal.text(&format!(r#"{{"type":"output","data":"{data}"}}"#)).await;
-        }
-        // It lies in the kernel by now; the runtime has to have looked there once.
-        tokio::time::sleep(Duration::from_millis(1)).await;
         let left = tokio::spawn(upstream.end());
         assert_eq!(close_code(&mut terminal).await, 1000, "{shown:?}, {unread:?}");
         drop(terminal);
