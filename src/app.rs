@@ -16,7 +16,7 @@ use crate::control::Api;
 use crate::edge::{Edge, Pages, TlsError, acceptor, bind};
 use crate::limit::MintRate;
 use crate::observe::{Admin, Metrics, Readiness};
-use crate::provider::{Dialer, Entry, Kind, LocalProvider, PaiDlcProvider, RootsError};
+use crate::provider::{Dialer, DockhandProvider, EciProvider, Entry, Kind, LocalProvider, PaiDlcProvider, RootsError};
 use crate::session::{Lifetimes, ScreenPolicy, Scrollbacks, Sessions, Settings};
 use crate::ticket::{MemoryStore, ResumeLinks, Tickets};
 
@@ -182,12 +182,16 @@ impl App {
 fn entry(provider: Provider) -> Result<Entry, StartError> {
     let Provider { name, max_sessions, open_timeout, ca, allow_private, kind } = provider;
     let known = Kind { name: kind.as_str(), title: kind.title() };
+    let dialer =
+        || Dialer::new(ca.as_deref(), allow_private).map_err(|why| StartError::Provider { name: name.clone(), why });
     let provider: Box<dyn crate::provider::Provider> = match kind {
         ProviderKind::PaiDlc(settings) => {
-            let dialer = Dialer::new(ca.as_deref(), allow_private)
-                .map_err(|why| StartError::Provider { name: name.clone(), why })?;
-            Box::new(PaiDlcProvider::new(name.clone(), settings, dialer, jiff::Timestamp::now))
+            Box::new(PaiDlcProvider::new(name.clone(), settings, dialer()?, jiff::Timestamp::now))
         }
+        ProviderKind::Eci(settings) => {
+            Box::new(EciProvider::new(name.clone(), settings, dialer()?, jiff::Timestamp::now))
+        }
+        ProviderKind::Dockhand(settings) => Box::new(DockhandProvider::new(settings, dialer()?)),
         ProviderKind::Local(settings) => Box::new(LocalProvider::new(name.clone(), settings)),
     };
     Ok(Entry::new(name, known, max_sessions, open_timeout, provider))

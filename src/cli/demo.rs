@@ -149,7 +149,8 @@ fn listed(config: &Config, simulated: &Value) -> Vec<DemoProvider> {
             title: provider.kind.title(),
             target: match provider.kind {
                 ProviderKind::Local(_) => json!({}),
-                ProviderKind::PaiDlc(_) => simulated.clone(),
+                // The demo has no simulator of other kinds.
+                _ => simulated.clone(),
             },
         })
         .collect()

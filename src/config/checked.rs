@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use polytty_dialect::channel::ResizeMode;
+
 use super::secret::Secret;
 use super::units::{Authority, BaseUrl, Origin};
 
@@ -187,6 +189,10 @@ pub struct Provider {
 pub enum ProviderKind {
     /// Alibaba Cloud PAI-DLC (GetWebTerminal).
     PaiDlc(PaiDlc),
+    /// Alibaba Cloud ECI (ExecContainerCommand).
+    Eci(Eci),
+    /// Dockhand.
+    Dockhand(Dockhand),
     /// A PTY on this machine.
     Local(Local),
 }
@@ -197,6 +203,8 @@ impl ProviderKind {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::PaiDlc(_) => "pai-dlc",
+            Self::Eci(_) => "eci",
+            Self::Dockhand(_) => "dockhand",
             Self::Local(_) => "local",
         }
     }
@@ -206,6 +214,8 @@ impl ProviderKind {
     pub fn title(&self) -> &'static str {
         match self {
             Self::PaiDlc(_) => "PAI-DLC",
+            Self::Eci(_) => "ECI",
+            Self::Dockhand(_) => "Dockhand",
             Self::Local(_) => "This machine",
         }
     }
@@ -229,6 +239,27 @@ pub struct PaiDlc {
     pub websocket_hosts: Vec<HostPattern>,
 }
 
+/// `kind = "eci"`
+#[derive(Clone, Debug)]
+pub struct Eci {
+    /// Region id, such as `cn-hangzhou`. Required.
+    pub region: String,
+    /// Where the API is. Default `https://eci.{region}.aliyuncs.com`. `http` only with `allow_private`.
+    pub endpoint: BaseUrl,
+    /// The AccessKey id. Required.
+    pub access_key_id: String,
+    /// The AccessKey secret. Required.
+    pub access_key_secret: Secret,
+    /// The STS token that belongs to a temporary AccessKey.
+    pub security_token: Option<Secret>,
+    /// Hosts that a terminal link may lead to, as for [`PaiDlc`]. Default `["*.aliyun.com"]`.
+    pub websocket_hosts: Vec<HostPattern>,
+    /// How a new size reaches a container that has a TTY. Default `k8s4`.
+    pub resize_mode: ResizeMode,
+    /// The subprotocol to ask for: `v4.channel.k8s.io`. Default none.
+    pub subprotocol: Option<&'static str>,
+}
+
 /// One entry of `websocket_hosts`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostPattern {
@@ -237,6 +268,63 @@ pub enum HostPattern {
     /// Any host below this suffix (written `*.suffix`, kept without `*`, with its dot), on the scheme's default port
     /// or the given one.
     Suffix(String, Option<u16>),
+}
+
+/// `kind = "dockhand"`
+#[derive(Clone, Debug)]
+pub struct Dockhand {
+    /// Where Dockhand is: its pages, its API and its terminals. Required. `http` only with `allow_private`.
+    pub url: BaseUrl,
+    /// `token`, or `username` and `password`. Required.
+    pub credentials: DockhandCredentials,
+    /// How a terminal is opened. Default `websocket`.
+    pub flow: DockhandFlow,
+    /// How long to wait for a shell's first output, before which Dockhand does not listen. Default `1s`, 100 ms to 60 s.
+    pub first_output_timeout: Duration,
+    /// Ends a session whose input nothing has answered for so long. Default `10m`, 10 s to 1 d; `0s` never does.
+    pub silence_timeout: Option<Duration>,
+    /// Whether Ctrl-C, Ctrl-U and `exit` are typed at the end of a session. Default false.
+    pub typed_ending: bool,
+}
+
+/// Whom Dockhand takes polytty for.
+#[derive(Clone, Debug)]
+pub enum DockhandCredentials {
+    /// An API token.
+    Token(Secret),
+    /// An account without a second factor.
+    Login {
+        /// Its name.
+        username: String,
+        /// Its password.
+        password: Secret,
+        /// Who checks them: `local`, `ldap` or `ldap:ID`. Default `local`.
+        provider: String,
+    },
+}
+
+/// `flow`
+#[derive(Clone, Debug)]
+pub enum DockhandFlow {
+    /// One WebSocket that creates and starts the shell, as real servers have it.
+    WebSocket,
+    /// An exec instance that is created over HTTP, attached to, and resized over HTTP.
+    Documented {
+        /// The path of the WebSocket, `{exec_id}` in it. Default `/api/exec/{exec_id}/attach`.
+        attach_path: String,
+        /// What its messages look like. Default `json`.
+        messages: AttachMessages,
+    },
+}
+
+/// `attach_messages`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AttachMessages {
+    /// As those of the other flow.
+    #[default]
+    Json,
+    /// Terminal bytes and nothing else.
+    Raw,
 }
 
 /// `kind = "local"`

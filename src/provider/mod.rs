@@ -5,8 +5,11 @@
 
 mod alibaba;
 mod dial;
+mod dockhand;
 mod entry;
 mod local;
+#[cfg(test)]
+mod scripted;
 mod shared;
 mod websocket;
 
@@ -17,9 +20,10 @@ use std::task::{Context, Poll};
 use polytty_dialect::{Code, Exit, Size};
 use serde_json::Value;
 
-pub use alibaba::PaiDlcProvider;
+pub use alibaba::{EciProvider, PaiDlcProvider};
 pub(crate) use dial::Request;
 pub use dial::{Dialer, RootsError};
+pub use dockhand::DockhandProvider;
 pub use entry::{Entry, Health, Kind};
 pub use local::LocalProvider;
 

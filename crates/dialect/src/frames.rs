@@ -1,17 +1,12 @@
-//! Terminal text as `{"operation":…,"data":…}` messages.
+//! Terminal text as messages that are JSON objects with one string, `{…,"data":"…"}`.
 
 use crate::json::{MAX_EXPANSION, escape, escaped_prefix};
 use crate::{Kind, Outbox};
 
 const TAIL: &[u8] = b"\"}";
 
-/// The beginning of a message to the server, in the spelling of `JSON.stringify`.
-pub(super) const STDIN: &str = r#"{"operation":"stdin","data":""#;
-/// The beginning of a message to the page.
-pub(super) const STDOUT: &str = r#"{"operation":"stdout","data":""#;
-
 /// Writes pieces of text into as few messages as the limit allows, and none where there is no text.
-pub(super) struct Frames<'a> {
+pub(crate) struct Frames<'a> {
     out: &'a mut Outbox,
     head: &'static str,
     limit: usize,
@@ -21,12 +16,12 @@ pub(super) struct Frames<'a> {
 
 impl<'a> Frames<'a> {
     /// Messages that begin with `head` and are at most `limit` bytes long, which must leave room for one character.
-    pub(super) fn new(head: &'static str, limit: usize, out: &'a mut Outbox) -> Self {
+    pub(crate) fn new(head: &'static str, limit: usize, out: &'a mut Outbox) -> Self {
         debug_assert!(limit >= head.len() + MAX_EXPANSION + TAIL.len());
         Self { out, head, limit, open: None }
     }
 
-    pub(super) fn push(&mut self, mut text: &str) {
+    pub(crate) fn push(&mut self, mut text: &str) {
         while !text.is_empty() {
             let payload = self.out.part();
             let start = *self.open.get_or_insert_with(|| {
@@ -45,7 +40,7 @@ impl<'a> Frames<'a> {
     }
 
     /// Ends the unfinished message, if there is one.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if self.open.take().is_some() {
             self.out.part().extend_from_slice(TAIL);
             self.out.end(Kind::Text);
