@@ -13,6 +13,7 @@
 //! | `polytty.v1` | [`polytty_v1`] | client |
 //! | `operation` | [`operation`] | client, and upstream for PAI-DLC |
 //! | `raw` | [`raw`] | client |
+//! | Decthings | [`decthings`] | provider; many terminals on one socket, so neither face fits it |
 
 mod code;
 mod event;
@@ -21,6 +22,7 @@ mod message;
 mod object;
 mod size;
 
+pub mod decthings;
 pub mod json;
 pub mod operation;
 pub mod polytty_v1;
