@@ -16,7 +16,7 @@ use crate::control::Api;
 use crate::edge::{Edge, Pages, TlsError, acceptor, bind};
 use crate::limit::MintRate;
 use crate::observe::{Admin, Metrics, Readiness};
-use crate::provider::{Dialer, Entry, Kind, LocalProvider, PaiDlcProvider, RootsError};
+use crate::provider::{DecthingsProvider, Dialer, Entry, Kind, LocalProvider, PaiDlcProvider, RootsError};
 use crate::session::{Lifetimes, Sessions};
 use crate::ticket::{MemoryStore, Tickets};
 
@@ -163,12 +163,13 @@ impl App {
 fn entry(provider: Provider) -> Result<Entry, StartError> {
     let Provider { name, max_sessions, open_timeout, ca, allow_private, kind } = provider;
     let known = Kind { name: kind.as_str(), title: kind.title() };
+    let dialer =
+        || Dialer::new(ca.as_deref(), allow_private).map_err(|why| StartError::Provider { name: name.clone(), why });
     let provider: Box<dyn crate::provider::Provider> = match kind {
         ProviderKind::PaiDlc(settings) => {
-            let dialer = Dialer::new(ca.as_deref(), allow_private)
-                .map_err(|why| StartError::Provider { name: name.clone(), why })?;
-            Box::new(PaiDlcProvider::new(name.clone(), settings, dialer, jiff::Timestamp::now))
+            Box::new(PaiDlcProvider::new(name.clone(), settings, dialer()?, jiff::Timestamp::now))
         }
+        ProviderKind::Decthings(settings) => Box::new(DecthingsProvider::new(name.clone(), settings, dialer()?)),
         ProviderKind::Local(settings) => Box::new(LocalProvider::new(name.clone(), settings)),
     };
     Ok(Entry::new(name, known, max_sessions, open_timeout, provider))

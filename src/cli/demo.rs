@@ -149,7 +149,7 @@ fn listed(config: &Config, simulated: &Value) -> Vec<DemoProvider> {
             title: provider.kind.title(),
             target: match provider.kind {
                 ProviderKind::Local(_) => json!({}),
-                ProviderKind::PaiDlc(_) => simulated.clone(),
+                _ => simulated.clone(),
             },
         })
         .collect()

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::endpoint::Endpoint;
 use super::secret::Secret;
 use super::units::{Authority, BaseUrl, Origin};
 
@@ -154,6 +155,8 @@ pub struct Provider {
 pub enum ProviderKind {
     /// Alibaba Cloud PAI-DLC (GetWebTerminal).
     PaiDlc(PaiDlc),
+    /// Decthings (Terminal / launchTerminalSession).
+    Decthings(Decthings),
     /// A PTY on this machine.
     Local(Local),
 }
@@ -164,6 +167,7 @@ impl ProviderKind {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::PaiDlc(_) => "pai-dlc",
+            Self::Decthings(_) => "decthings",
             Self::Local(_) => "local",
         }
     }
@@ -173,6 +177,7 @@ impl ProviderKind {
     pub fn title(&self) -> &'static str {
         match self {
             Self::PaiDlc(_) => "PAI-DLC",
+            Self::Decthings(_) => "Decthings",
             Self::Local(_) => "This machine",
         }
     }
@@ -204,6 +209,29 @@ pub enum HostPattern {
     /// Any host below this suffix (written `*.suffix`, kept without `*`, with its dot), on the scheme's default port
     /// or the given one.
     Suffix(String, Option<u16>),
+}
+
+/// `kind = "decthings"`
+#[derive(Clone, Debug)]
+pub struct Decthings {
+    /// Where calls are posted to. Default `https://api.decthings.com/v0`. `http` only with `allow_private`.
+    pub http_url: Endpoint,
+    /// The WebSocket of calls and events. Default: that of `http_url`, with `/ws` behind its path. `ws` only with
+    /// `allow_private`.
+    pub ws_url: Endpoint,
+    /// The API key. Required.
+    pub api_key: Secret,
+    /// How input travels. Default `websocket`.
+    pub writes: Writes,
+}
+
+/// `writes`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// Calls for an open terminal (input, size, end) go over the WebSocket that its events come from.
+    WebSocket,
+    /// They are posted one by one, as the official clients do.
+    Http,
 }
 
 /// `kind = "local"`

@@ -4,6 +4,7 @@
 //! session speaks to it in events only and never learns whose terminal it is.
 
 mod alibaba;
+mod decthings;
 mod dial;
 mod entry;
 mod local;
@@ -18,6 +19,7 @@ use polytty_dialect::{Code, Exit, Size};
 use serde_json::Value;
 
 pub use alibaba::PaiDlcProvider;
+pub use decthings::DecthingsProvider;
 pub(crate) use dial::Request;
 pub use dial::{Dialer, RootsError};
 pub use entry::{Entry, Health, Kind};

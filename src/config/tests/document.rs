@@ -7,10 +7,11 @@ use super::*;
 const DOCUMENT: &str = include_str!("../../../proxy.toml");
 
 /// The secrets that the examples refer to.
-const SECRETS: [(&str, &str); 3] = [
+const SECRETS: [(&str, &str); 4] = [
     ("ALIBABA_CLOUD_ACCESS_KEY_ID", "id"),
     ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "secret"),
     ("ALIBABA_CLOUD_SECURITY_TOKEN", "token"),
+    ("DECTHINGS_API_KEY", "key"),
 ];
 
 /// The lines with every key and section that is commented out made real.
@@ -70,7 +71,7 @@ fn every_key_is_required_or_has_its_default_or_says_that_there_is_none() {
         };
         *seen.entry(class).or_default() += 1;
     }
-    assert_eq!(seen, BTreeMap::from([("default", 25), ("none", 2), ("required", 13)]));
+    assert_eq!(seen, BTreeMap::from([("default", 28), ("none", 2), ("required", 16)]));
 }
 
 #[test]
@@ -91,12 +92,11 @@ fn it_knows_every_key_and_no_other() {
             keys.insert(key);
         }
     }
-    let mut documented: BTreeSet<BTreeSet<&str>> = sections.into_values().collect();
     // What all kinds have is documented once.
     let common = ["name", "kind", "max_sessions", "open_timeout", "ca", "allow_private"];
-    documented = documented
-        .into_iter()
-        .map(|keys| if keys.contains("commands") { keys.into_iter().chain(common).collect() } else { keys })
+    let documented: BTreeSet<BTreeSet<&str>> = sections
+        .into_values()
+        .map(|keys| if keys.contains("kind") { keys.into_iter().chain(common).collect() } else { keys })
         .collect();
     let errors = Home::new(&probed.join("\n")).load(&SECRETS).unwrap_err();
     let known: BTreeSet<BTreeSet<&str>> = errors
