@@ -23,8 +23,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 type Terminal = Box<dyn Upstream>;
 
-fn provider(peer: &Peer, writes: Writes) -> Arc<DecthingsProvider> {
-    let http_url: crate::config::Endpoint = format!("http://{}/v0", peer.address).parse().unwrap();
+fn provider(address: &str, writes: Writes) -> Arc<DecthingsProvider> {
+    let http_url: crate::config::Endpoint = format!("http://{address}/v0").parse().unwrap();
     let ws_url = http_url.web_socket_below("/ws");
     let settings = Decthings { http_url, ws_url, api_key: Secret::new(KEY.to_owned()), writes };
     Arc::new(DecthingsProvider::new("d".to_owned(), settings, Dialer::new(None, true).unwrap()))
@@ -57,7 +57,7 @@ async fn opened(opening: tokio::task::JoinHandle<Result<Terminal, Failure>>) -> 
 /// A service, its first connection, and a terminal `ts-1` on it.
 async fn one(writes: Writes) -> (Peer, Arc<DecthingsProvider>, Connection, Terminal) {
     let mut peer = Peer::start().await;
-    let provider = provider(&peer, writes);
+    let provider = provider(&peer.address, writes);
     let opening = open(&provider);
     peer.expect("launchTerminalSession").await.launched("ts-1");
     let connection = peer.connection().await;
@@ -109,7 +109,7 @@ async fn flushed(terminal: &mut Terminal) {
 #[tokio::test]
 async fn a_terminal_is_launched_as_it_was_asked_for() {
     let mut peer = Peer::start().await;
-    let provider = provider(&peer, Writes::WebSocket);
+    let provider = provider(&peer.address, Writes::WebSocket);
     let opening = open(&provider);
     let call = peer.expect("launchTerminalSession").await;
     assert_eq!(call.id, Some(0));
@@ -178,7 +178,7 @@ async fn a_long_paste_arrives_whole_and_in_order() {
 #[tokio::test]
 async fn events_before_the_reply_are_the_terminals_first() {
     let mut peer = Peer::start().await;
-    let provider = provider(&peer, Writes::WebSocket);
+    let provider = provider(&peer.address, Writes::WebSocket);
     let opening = open(&provider);
     let launch = peer.expect("launchTerminalSession").await;
     let connection = peer.connection().await;
@@ -204,7 +204,7 @@ async fn events_before_the_reply_are_the_terminals_first() {
 #[tokio::test]
 async fn too_much_before_the_reply_is_an_honest_gap() {
     let mut peer = Peer::start().await;
-    let provider = provider(&peer, Writes::WebSocket);
+    let provider = provider(&peer.address, Writes::WebSocket);
     let opening = open(&provider);
     let launch = peer.expect("launchTerminalSession").await;
     let connection = peer.connection().await;
@@ -218,7 +218,7 @@ async fn too_much_before_the_reply_is_an_honest_gap() {
 #[tokio::test]
 async fn many_terminals_share_one_connection_and_each_hears_its_own() {
     let mut peer = Peer::start().await;
-    let provider = provider(&peer, Writes::WebSocket);
+    let provider = provider(&peer.address, Writes::WebSocket);
     let openings: Vec<_> = (0..20).map(|_| open(&provider)).collect();
     let mut launches = Vec::new();
     for _ in 0..20 {
@@ -276,7 +276,7 @@ async fn one_session_that_does_not_read_holds_up_nobody() {
 #[tokio::test]
 async fn a_refused_launch_is_told_by_whom_it_is_up_to() {
     let mut peer = Peer::start().await;
-    let provider = provider(&peer, Writes::WebSocket);
+    let provider = provider(&peer.address, Writes::WebSocket);
     for (code, expected, words) in [
         ("model_not_found", Code::ProviderNotRunning, "no model m-1"),
         ("persistent_launcher_not_found", Code::ProviderNotRunning, "no persistent launcher p-1"),
@@ -316,8 +316,7 @@ async fn a_refused_launch_is_told_by_whom_it_is_up_to() {
 
 #[tokio::test]
 async fn where_nobody_listens_opening_fails_at_once() {
-    let peer = Peer { address: unused_address().await, ..Peer::start().await };
-    let provider = provider(&peer, Writes::WebSocket);
+    let provider = provider(&unused_address().await, Writes::WebSocket);
     let failure = timeout(DEADLINE, open(&provider)).await.unwrap().unwrap().err().expect("a failure");
     assert_eq!(failure.code, Code::ProviderUnavailable);
     assert!(!format!("{failure:?} {provider:?}").contains(KEY));

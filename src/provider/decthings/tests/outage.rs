@@ -131,7 +131,7 @@ async fn a_break_in_the_middle_of_an_end_does_not_stop_it() {
 #[tokio::test]
 async fn a_break_while_a_terminal_is_opened_is_told_and_leaves_nothing_that_was_heard_of() {
     let mut peer = Peer::start().await;
-    let provider = provider(&peer, Writes::WebSocket);
+    let provider = provider(&peer.address, Writes::WebSocket);
     let opening = open(&provider);
     let _unanswered = peer.expect("launchTerminalSession").await;
     let connection = peer.connection().await;
@@ -164,8 +164,7 @@ async fn garbage_breaks_the_connection_and_again_and_again_the_terminal() {
 async fn a_service_that_stays_away_is_given_up() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let peer = Peer { address, ..Peer::start().await };
-    let provider = provider(&peer, Writes::WebSocket);
+    let provider = provider(&address, Writes::WebSocket);
     let opening = open(&provider);
     let (stream, _) = listener.accept().await.unwrap();
     let socket = tokio_tungstenite::accept_async(stream).await.unwrap();
