@@ -159,11 +159,7 @@ impl Hub {
         let Some(terminal) = self.terminals.get_mut(&key) else { return };
         terminal.doing = None;
         match (reply, doing) {
-            (Ok(Reply::Done(_)), _) => {
-                terminal.input.clear();
-                terminal.attempts = 0;
-                terminal.pause_until = None;
-            }
+            (Ok(Reply::Done(_)), _) => terminal.settle(),
             (Ok(Reply::Refused(Refusal { code: ErrorCode::TerminalSessionNotFound, .. })), _) => {
                 terminal.input.clear();
                 terminal.gone_by = Some(now + EXIT_WITHIN);

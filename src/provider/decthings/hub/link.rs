@@ -20,7 +20,10 @@ use crate::socket::{Incoming, MIN_MESSAGE, Socket};
 /// Bytes that are read before others have their turn.
 const TURN: usize = 256 << 10;
 
-/// How long a reply may take. Whoever opens a terminal has a deadline of its own.
+/// How long the service may take to launch a terminal: as long as the longest `open_timeout`.
+const LAUNCH_WITHIN: Duration = Duration::from_secs(600);
+
+/// How long it may take over input, or over a size.
 const REPLY_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long the service may take to subscribe or to terminate.
@@ -116,7 +119,8 @@ impl Connection {
     /// Writes a call into the outbox and waits for its reply from now on.
     pub(super) fn call(&mut self, call: Call<'_>, what: What) {
         let within = match what {
-            What::Launch(_) | What::Doing(..) => REPLY_WITHIN,
+            What::Launch(_) => LAUNCH_WITHIN,
+            What::Doing(..) => REPLY_WITHIN,
             What::Subscribe(_) | What::Terminate(_) => SOON,
         };
         self.launches += usize::from(matches!(what, What::Launch(_)));
@@ -372,7 +376,7 @@ impl Hub {
                 // Should the reply come after all, the terminal is ended then.
                 Some(What::Launch(order)) => {
                     let failure = Failure::new(Code::ProviderTimeout, "Decthings did not launch the terminal in time.");
-                    let _ = order.opener.send(Err(failure.detail(format!("no reply within {REPLY_WITHIN:?}"))));
+                    let _ = order.opener.send(Err(failure.detail(format!("no reply within {LAUNCH_WITHIN:?}"))));
                 }
                 Some(What::Terminate(_)) | None => {}
             }

@@ -197,11 +197,13 @@ impl Hub {
 
     fn poll_bell(&mut self, cx: &mut Context<'_>) {
         let mut rung = std::mem::take(&mut self.rung);
-        while self.bell.poll_rung(cx, &mut rung).is_ready() {
+        if self.bell.poll_rung(cx, &mut rung).is_ready() {
             for LineId(key) in rung.drain(..) {
                 self.peek(key);
                 self.enqueue(key);
             }
+            // Whoever rang meanwhile has the next turn, and so does listening.
+            cx.waker().wake_by_ref();
         }
         self.rung = rung;
     }

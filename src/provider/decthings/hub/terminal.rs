@@ -21,6 +21,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(32);
 /// Attempts at a call that is refused as one of too many: about a minute of them.
 pub(super) const MAX_ATTEMPTS: u32 = 7;
 
+/// What a terminal at rest keeps allocated for its input, in bytes.
+const KEEP: usize = 1 << 10;
+
 /// One terminal. At most one of its writes and resizes is under way: replies may come in any order, so the next one
 /// waits for the reply, and what is typed meanwhile goes together.
 pub(super) struct Terminal {
@@ -105,6 +108,14 @@ impl Terminal {
             }
         }
         wants_end
+    }
+
+    /// Forgets the call that was under way, and the attempts that it took.
+    pub(super) fn settle(&mut self) {
+        self.input.clear();
+        self.input.shrink_to(KEEP);
+        self.attempts = 0;
+        self.pause_until = None;
     }
 
     /// Puts the next attempt off: 1 s, 2 s, and so on. `false` when there were too many.

@@ -80,7 +80,7 @@ async fn input_that_nobody_takes_does_not_hold_up_the_end() {
 #[tokio::test]
 async fn who_leaves_while_the_terminal_is_opened_leaves_nothing_behind() {
     let mut peer = Peer::start().await;
-    let provider = provider(&peer, Writes::WebSocket);
+    let provider = provider(&peer.address, Writes::WebSocket);
     let opening = open(&provider);
     let launch = peer.expect("launchTerminalSession").await;
     opening.abort();

@@ -201,6 +201,20 @@ async fn a_service_that_stays_away_is_given_up() {
     assert!(waits.len() >= 8, "{waits:?}");
 }
 
+/// A ping after 20 s of silence, and 20 s for its answer.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_answers_no_ping_is_dialled_anew() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let provider = provider(&listener.local_addr().unwrap().to_string(), Writes::WebSocket);
+    let opening = open(&provider);
+    let (stream, _) = listener.accept().await.unwrap();
+    let _silent = launched_by_hand(tokio_tungstenite::accept_async(stream).await.unwrap()).await;
+    let _terminal = opened(opening).await;
+    let heard = tokio::time::Instant::now();
+    timeout(Duration::from_secs(120), listener.accept()).await.expect("a dial in time").unwrap();
+    assert!((38..50).contains(&heard.elapsed().as_secs()), "{:?}", heard.elapsed());
+}
+
 /// Answers the first call as a launch.
 async fn launched_by_hand(
     mut socket: tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>,
