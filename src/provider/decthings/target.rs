@@ -32,7 +32,7 @@ pub(super) fn read(target: &Value) -> Result<Launch, String> {
         execution_location: target.required("execution_location", location)?,
         add_filesystem_access: target.optional("add_filesystem_access", models)?.unwrap_or_default(),
         terminate_after_inactive_seconds: target
-            .optional("terminate_after_inactive_seconds", |value, place| number(value, place, 1..=MAX_INACTIVE))?,
+            .optional("terminate_after_inactive_seconds", |value, place| seconds(value, place, 1..=MAX_INACTIVE))?,
     })
 }
 
@@ -115,6 +115,14 @@ fn text(value: &Value, place: &str) -> Result<String, String> {
     }
 }
 
+/// A whole number, or the same as text, which is what a command line has.
+fn seconds(value: &Value, place: &str, range: std::ops::RangeInclusive<u32>) -> Result<u32, String> {
+    match value.as_str().map(str::parse::<u32>) {
+        Some(Ok(seconds)) => number(&seconds.into(), place, range),
+        _ => number(value, place, range),
+    }
+}
+
 fn number(value: &Value, place: &str, range: std::ops::RangeInclusive<u32>) -> Result<u32, String> {
     let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
     number
@@ -182,7 +190,9 @@ mod tests {
         assert_eq!(launch.terminate_after_inactive_seconds, Some(60));
         assert_eq!(serde_json::to_value(&launch.execution_location).unwrap(), location);
         let least = json!({"type": "temporaryLauncher", "spec": {"cpus": 2, "memoryMebibytes": 512}});
-        let launch = read(&json!({"model_id": "m", "execution_location": least, "add_filesystem_access": null}));
+        let launch = read(&json!({"model_id": "m", "execution_location": least, "add_filesystem_access": null,
+            "terminate_after_inactive_seconds": "60"}));
+        assert_eq!(launch.as_ref().unwrap().terminate_after_inactive_seconds, Some(60));
         assert_eq!(serde_json::to_value(&launch.unwrap().execution_location).unwrap(), least);
     }
 
@@ -224,6 +234,7 @@ mod tests {
             ),
             (with("add_filesystem_access", json!(vec!["x"; 65])), "a list of at most 64"),
             (with("terminate_after_inactive_seconds", json!(0)), "terminate_after_inactive_seconds is not a whole"),
+            (with("terminate_after_inactive_seconds", json!("0")), "terminate_after_inactive_seconds is not a whole"),
             (with("terminate_after_inactive_seconds", json!("30m")), "terminate_after_inactive_seconds is not a whole"),
         ] {
             let told = read(&target).unwrap_err();

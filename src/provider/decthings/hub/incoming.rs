@@ -7,7 +7,8 @@ use polytty_dialect::{BadMessage, Code};
 use tokio::time::Instant;
 
 use super::super::words;
-use super::link::{Link, What};
+use super::connection::What;
+use super::link::Link;
 use super::terminal::{Doing, Heard, Subscription, Terminal};
 use super::{EXIT_WITHIN, Hub, Order, PostedCall};
 use crate::provider::Failure;

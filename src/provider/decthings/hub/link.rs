@@ -1,33 +1,25 @@
 //! The connection: made when somebody needs it, made anew when it breaks.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use polytty_dialect::decthings::{Call, Calls, Events};
-use polytty_dialect::{Code, Outbox};
+use polytty_dialect::Code;
+use polytty_dialect::decthings::Call;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::super::service::{Post, Service};
-use super::terminal::{Doing, Early, Subscription};
-use super::{Hub, Order, Posted, PostedCall};
+use super::super::service::Post;
+use super::connection::{Connection, LAUNCH_WITHIN, Pending, REPLY_WITHIN, What};
+use super::terminal::{Doing, Subscription};
+use super::{Hub, Posted, PostedCall};
 use crate::provider::dial::Stream;
 use crate::provider::{BoxFuture, Failure};
 use crate::socket::{Incoming, MIN_MESSAGE, Socket};
 
 /// Bytes that are read before others have their turn.
 const TURN: usize = 256 << 10;
-
-/// How long the service may take to launch a terminal: as long as the longest `open_timeout`.
-const LAUNCH_WITHIN: Duration = Duration::from_secs(600);
-
-/// How long it may take over input, or over a size.
-const REPLY_WITHIN: Duration = Duration::from_secs(60);
-
-/// How long the service may take to subscribe or to terminate.
-const SOON: Duration = Duration::from_secs(15);
 
 /// The wait before a connection is made anew: so long at first, doubled each time up to the second.
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
@@ -54,34 +46,6 @@ pub(super) enum Link {
     Up(Box<Connection>),
 }
 
-pub(super) struct Connection {
-    socket: Socket<Stream>,
-    pub(super) calls: Calls,
-    pub(super) events: Events,
-    /// Calls without a reply: launches up to `MAX_LAUNCHES`, and a few for each terminal.
-    pub(super) pending: HashMap<u32, Pending>,
-    pub(super) launches: usize,
-    pub(super) subscribing: usize,
-    pub(super) early: Early,
-    pub(super) outbox: Outbox,
-    /// Messages that mean nothing here.
-    pub(super) ignored: u64,
-    since: Instant,
-}
-
-/// A call whose reply is waited for.
-pub(super) struct Pending {
-    pub(super) what: What,
-    by: Instant,
-}
-
-pub(super) enum What {
-    Launch(Order),
-    Subscribe(u64),
-    Doing(u64, Doing),
-    Terminate(u64),
-}
-
 /// What is remembered from one connection to the next.
 #[derive(Default)]
 pub(super) struct Outage {
@@ -97,67 +61,6 @@ pub(super) struct Outage {
 impl Link {
     pub(super) fn has_launches(&self) -> bool {
         matches!(self, Self::Up(connection) if connection.launches > 0)
-    }
-}
-
-impl Connection {
-    fn new(socket: Socket<Stream>, service: &Service) -> Self {
-        Self {
-            socket,
-            calls: service.calls(),
-            events: Events::new(),
-            pending: HashMap::new(),
-            launches: 0,
-            subscribing: 0,
-            early: Early::default(),
-            outbox: Outbox::new(),
-            ignored: 0,
-            since: Instant::now(),
-        }
-    }
-
-    /// Writes a call into the outbox and waits for its reply from now on.
-    pub(super) fn call(&mut self, call: Call<'_>, what: What) {
-        let within = match what {
-            What::Launch(_) => LAUNCH_WITHIN,
-            What::Doing(..) => REPLY_WITHIN,
-            What::Subscribe(_) | What::Terminate(_) => SOON,
-        };
-        self.launches += usize::from(matches!(what, What::Launch(_)));
-        self.subscribing += usize::from(matches!(what, What::Subscribe(_)));
-        let id = self.calls.push(call, &mut self.outbox);
-        self.pending.insert(id, Pending { what, by: Instant::now() + within });
-    }
-
-    /// What the reply of this id is for.
-    pub(super) fn answered(&mut self, id: u32) -> Option<What> {
-        let Pending { what, .. } = self.pending.remove(&id)?;
-        self.launches -= usize::from(matches!(what, What::Launch(_)));
-        self.subscribing -= usize::from(matches!(what, What::Subscribe(_)));
-        Some(what)
-    }
-
-    /// Hands the outbox to the socket.
-    pub(super) fn send(&mut self) {
-        self.socket.send(&self.outbox);
-        self.outbox.clear();
-    }
-
-    /// Ready when the socket takes more. That writing has failed is told by reading.
-    pub(super) fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let had_failed = self.socket.failure().is_some();
-        std::task::ready!(self.socket.poll_flushed(cx));
-        if self.socket.failure().is_some() {
-            if !had_failed {
-                cx.waker().wake_by_ref();
-            }
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    }
-
-    pub(super) async fn leave(self: Box<Self>) {
-        self.socket.leave(1000, "no terminal is left").await;
     }
 }
 

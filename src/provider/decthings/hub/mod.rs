@@ -4,6 +4,7 @@
 //! want in turns, and makes the connection anew when it breaks and somebody is attached. It leaves when its last
 //! terminal has been gone for a while.
 
+mod connection;
 mod desk;
 mod incoming;
 mod link;

@@ -5,7 +5,8 @@ use std::task::Context;
 use polytty_dialect::decthings::Call;
 use tokio::time::Instant;
 
-use super::link::{Link, What};
+use super::connection::What;
+use super::link::Link;
 use super::terminal::{Doing, Subscription};
 use super::{Hub, MAX_LAUNCHES, PostedCall};
 use crate::provider::shared::Want;
