@@ -16,7 +16,9 @@ use crate::control::Api;
 use crate::edge::{Edge, Pages, TlsError, acceptor, bind};
 use crate::limit::MintRate;
 use crate::observe::{Admin, Metrics, Readiness};
-use crate::provider::{Dialer, DockhandProvider, EciProvider, Entry, Kind, LocalProvider, PaiDlcProvider, RootsError};
+use crate::provider::{
+    DecthingsProvider, Dialer, DockhandProvider, EciProvider, Entry, Kind, LocalProvider, PaiDlcProvider, RootsError,
+};
 use crate::session::{Lifetimes, ScreenPolicy, Scrollbacks, Sessions, Settings};
 use crate::ticket::{MemoryStore, ResumeLinks, Tickets};
 
@@ -192,6 +194,7 @@ fn entry(provider: Provider) -> Result<Entry, StartError> {
             Box::new(EciProvider::new(name.clone(), settings, dialer()?, jiff::Timestamp::now))
         }
         ProviderKind::Dockhand(settings) => Box::new(DockhandProvider::new(settings, dialer()?)),
+        ProviderKind::Decthings(settings) => Box::new(DecthingsProvider::new(name.clone(), settings, dialer()?)),
         ProviderKind::Local(settings) => Box::new(LocalProvider::new(name.clone(), settings)),
     };
     Ok(Entry::new(name, known, max_sessions, open_timeout, provider))

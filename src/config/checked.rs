@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use polytty_dialect::channel::ResizeMode;
 
+use super::endpoint::Endpoint;
 use super::secret::Secret;
 use super::units::{Authority, BaseUrl, Origin};
 
@@ -193,6 +194,8 @@ pub enum ProviderKind {
     Eci(Eci),
     /// Dockhand.
     Dockhand(Dockhand),
+    /// Decthings (Terminal / launchTerminalSession).
+    Decthings(Decthings),
     /// A PTY on this machine.
     Local(Local),
 }
@@ -205,6 +208,7 @@ impl ProviderKind {
             Self::PaiDlc(_) => "pai-dlc",
             Self::Eci(_) => "eci",
             Self::Dockhand(_) => "dockhand",
+            Self::Decthings(_) => "decthings",
             Self::Local(_) => "local",
         }
     }
@@ -216,6 +220,7 @@ impl ProviderKind {
             Self::PaiDlc(_) => "PAI-DLC",
             Self::Eci(_) => "ECI",
             Self::Dockhand(_) => "Dockhand",
+            Self::Decthings(_) => "Decthings",
             Self::Local(_) => "This machine",
         }
     }
@@ -325,6 +330,29 @@ pub enum AttachMessages {
     Json,
     /// Terminal bytes and nothing else.
     Raw,
+}
+
+/// `kind = "decthings"`
+#[derive(Clone, Debug)]
+pub struct Decthings {
+    /// Where calls are posted to. Default `https://api.decthings.com/v0`. `http` only with `allow_private`.
+    pub http_url: Endpoint,
+    /// The WebSocket of calls and events. Default: that of `http_url`, with `/ws` behind its path. `ws` only with
+    /// `allow_private`.
+    pub ws_url: Endpoint,
+    /// The API key. Required.
+    pub api_key: Secret,
+    /// How input travels. Default `websocket`.
+    pub writes: Writes,
+}
+
+/// `writes`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// Calls for an open terminal (input, size, end) go over the WebSocket that its events come from.
+    WebSocket,
+    /// They are posted one by one, as the official clients do.
+    Http,
 }
 
 /// `kind = "local"`

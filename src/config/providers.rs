@@ -1,5 +1,6 @@
 //! `[[providers]]`: what all kinds have, and what each kind has of its own.
 
+mod decthings;
 mod dockhand;
 mod eci;
 
@@ -17,20 +18,23 @@ enum KindName {
     PaiDlc,
     Eci,
     Dockhand,
+    Decthings,
     Local,
 }
 
-const KINDS: [(&str, KindName); 4] = [
+const KINDS: [(&str, KindName); 5] = [
     ("pai-dlc", KindName::PaiDlc),
     ("eci", KindName::Eci),
     ("dockhand", KindName::Dockhand),
+    ("decthings", KindName::Decthings),
     ("local", KindName::Local),
 ];
 
 /// One entry, its kind's keys included.
 pub(super) fn provider(section: &mut Section<'_>) -> Read<Provider> {
     let name = section.required("name", A_NAME, name);
-    let kind = section.required("kind", r#""pai-dlc", "eci", "dockhand" or "local""#, |field| field.one_of(&KINDS));
+    let expected = r#""pai-dlc", "eci", "dockhand", "decthings" or "local""#;
+    let kind = section.required("kind", expected, |field| field.one_of(&KINDS));
     let max_sessions = section.or("max_sessions", 1000, |field| field.number(COUNTS));
     let open_timeout = section.or("open_timeout", Duration::from_secs(15), |field| field.duration(TIMEOUTS));
     let ca = section.optional("ca", |field| field.file());
@@ -39,6 +43,7 @@ pub(super) fn provider(section: &mut Section<'_>) -> Read<Provider> {
         Ok(KindName::PaiDlc) => pai_dlc(section, allow_private).map(ProviderKind::PaiDlc),
         Ok(KindName::Eci) => eci::eci(section, allow_private).map(ProviderKind::Eci),
         Ok(KindName::Dockhand) => dockhand::dockhand(section, allow_private).map(ProviderKind::Dockhand),
+        Ok(KindName::Decthings) => decthings::decthings(section, allow_private).map(ProviderKind::Decthings),
         Ok(KindName::Local) => local(section).map(ProviderKind::Local),
         Err(told) => {
             section.give_up(told);

@@ -4,6 +4,7 @@
 //! session speaks to it in events only and never learns whose terminal it is.
 
 mod alibaba;
+mod decthings;
 mod dial;
 mod dockhand;
 mod entry;
@@ -21,6 +22,7 @@ use polytty_dialect::{Code, Exit, Size};
 use serde_json::Value;
 
 pub use alibaba::{EciProvider, PaiDlcProvider};
+pub use decthings::DecthingsProvider;
 pub(crate) use dial::Request;
 pub use dial::{Dialer, RootsError};
 pub use dockhand::DockhandProvider;

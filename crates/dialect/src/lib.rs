@@ -15,6 +15,7 @@
 //! | `raw` | [`raw`] | client |
 //! | `channel` | [`channel`] | upstream for ECI; Kubernetes' framings with and without subprotocol |
 //! | `dockhand` | [`dockhand`] | upstream |
+//! | Decthings | [`decthings`] | provider; many terminals on one socket, so neither face fits it |
 
 mod code;
 mod event;
@@ -26,6 +27,7 @@ mod size;
 
 pub mod channel;
 pub mod dockhand;
+pub mod decthings;
 pub mod json;
 pub mod operation;
 pub mod polytty_v1;

@@ -7,12 +7,13 @@ use super::*;
 const DOCUMENT: &str = include_str!("../../../proxy.toml");
 
 /// The secrets that the examples refer to.
-const SECRETS: [(&str, &str); 5] = [
+const SECRETS: [(&str, &str); 6] = [
     ("ALIBABA_CLOUD_ACCESS_KEY_ID", "id"),
     ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "secret"),
     ("ALIBABA_CLOUD_SECURITY_TOKEN", "token"),
     ("DOCKHAND_TOKEN", "token"),
     ("DOCKHAND_PASSWORD", "password"),
+    ("DECTHINGS_API_KEY", "key"),
 ];
 
 /// The lines with every key and section that is commented out made real.
@@ -72,7 +73,7 @@ fn every_key_is_required_or_has_its_default_or_says_that_there_is_none() {
         };
         *seen.entry(class).or_default() += 1;
     }
-    assert_eq!(seen, BTreeMap::from([("default", 41), ("none", 4), ("required", 27)]));
+    assert_eq!(seen, BTreeMap::from([("default", 44), ("none", 4), ("required", 30)]));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Stories of whole files and environments.
 
+mod decthings;
 mod document;
 mod layering;
 mod mistakes;
