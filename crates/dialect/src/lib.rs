@@ -13,6 +13,7 @@
 //! | `polytty.v1` | [`polytty_v1`] | client |
 //! | `operation` | [`operation`] | client, and upstream for PAI-DLC |
 //! | `raw` | [`raw`] | client |
+//! | Oblien's | [`oblien`] | upstream, many terminals over one connection |
 
 mod code;
 mod event;
@@ -22,6 +23,7 @@ mod object;
 mod size;
 
 pub mod json;
+pub mod oblien;
 pub mod operation;
 pub mod polytty_v1;
 pub mod raw;
