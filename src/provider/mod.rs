@@ -7,6 +7,7 @@ mod alibaba;
 mod dial;
 mod entry;
 mod local;
+mod shared;
 mod websocket;
 
 use std::future::Future;
@@ -90,6 +91,11 @@ pub trait Upstream: Send {
     /// Half-closes stdin. `false` where the provider has no way to.
     fn eof(&mut self) -> bool;
 
+    /// Says whether a client is attached from now on, for upstreams that do some things only for somebody who waits.
+    fn attended(&mut self, attended: bool) {
+        let _ = attended;
+    }
+
     /// Messages and fields of the provider so far that mean nothing here.
     fn ignored(&self) -> u64 {
         0
@@ -105,6 +111,11 @@ pub trait Upstream: Send {
 pub enum Happened {
     /// Output was appended, or something was done that changed nothing for the session.
     Output,
+    /// Something that the client is told, and that ends nothing. It stands behind the output so far.
+    Notice(Failure),
+    /// So much output waits that it has to be taken now: no client may be waited for. Said by upstreams that cannot
+    /// make their provider wait, once each time that it comes to this.
+    CannotWait,
     /// The remote process ended.
     Exit(Exit),
     /// The terminal is lost.

@@ -18,7 +18,7 @@ use super::info::State;
 use super::open::Early;
 use super::task::Task;
 use super::{Command, Ending};
-use crate::provider::{Happened, Upstream};
+use crate::provider::{Failure, Happened, Upstream};
 use crate::socket::{DRAIN, Incoming, MIN_MESSAGE};
 
 /// Bytes of one direction that a session may move before the others have their turn.
@@ -33,6 +33,9 @@ struct Scratch {
     bytes: Vec<u8>,
     outbox: Outbox,
 }
+
+/// What a client is told that reads too slowly for a connection which others use, too.
+const FELL_BEHIND: &str = "the client reads too slowly for a connection that others use, too";
 
 thread_local! {
     static THREAD: RefCell<Scratch> = RefCell::new(Scratch::default());
@@ -372,9 +375,25 @@ impl<'a> Pump<'a> {
             });
             match std::task::ready!(happened) {
                 Happened::Output => {}
+                Happened::Notice(notice) => self.notice(&notice),
+                Happened::CannotWait => {
+                    if self.client.is_some()
+                        && let Some(ending) = self.detach(|client| client.refuse(Code::FellBehind, FELL_BEHIND))
+                    {
+                        return Poll::Ready(ending);
+                    }
+                }
                 Happened::Exit(exit) => self.finish(Ending::Exit(exit)),
                 Happened::Failed(failure) => self.finish(Ending::Failed(failure)),
             }
+        }
+    }
+
+    /// Tells the client something that ends nothing.
+    fn notice(&mut self, notice: &Failure) {
+        tracing::info!(session = %self.task.session.id, code = notice.code.slug(), detail = ?notice.detail, "session notice");
+        if let Some(client) = &mut self.client {
+            client.reply(&ServerEvent::Error { code: notice.code, message: &notice.message, last: false });
         }
     }
 

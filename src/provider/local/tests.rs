@@ -38,7 +38,7 @@ impl Terminal {
                 match upstream.poll_output(cx, output, budget) {
                     Poll::Ready(Happened::Output) => {}
                     Poll::Ready(Happened::Exit(exit)) => return Poll::Ready(Some(exit)),
-                    Poll::Ready(Happened::Failed(failure)) => panic!("{failure}"),
+                    Poll::Ready(other) => panic!("{other:?}"),
                     Poll::Pending => return Poll::Pending,
                 }
             }
