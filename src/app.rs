@@ -16,7 +16,7 @@ use crate::control::Api;
 use crate::edge::{Edge, Pages, TlsError, acceptor, bind};
 use crate::limit::MintRate;
 use crate::observe::{Admin, Metrics, Readiness};
-use crate::provider::{Dialer, Entry, Kind, LocalProvider, PaiDlcProvider, RootsError};
+use crate::provider::{Dialer, Entry, Kind, LocalProvider, OblienProvider, PaiDlcProvider, RootsError};
 use crate::session::{Lifetimes, Sessions};
 use crate::ticket::{MemoryStore, Tickets};
 
@@ -168,6 +168,11 @@ fn entry(provider: Provider) -> Result<Entry, StartError> {
             let dialer = Dialer::new(ca.as_deref(), allow_private)
                 .map_err(|why| StartError::Provider { name: name.clone(), why })?;
             Box::new(PaiDlcProvider::new(name.clone(), settings, dialer, jiff::Timestamp::now))
+        }
+        ProviderKind::Oblien(settings) => {
+            let dialer = Dialer::new(ca.as_deref(), allow_private)
+                .map_err(|why| StartError::Provider { name: name.clone(), why })?;
+            Box::new(OblienProvider::new(name.clone(), settings, dialer))
         }
         ProviderKind::Local(settings) => Box::new(LocalProvider::new(name.clone(), settings)),
     };

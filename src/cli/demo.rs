@@ -148,7 +148,7 @@ fn listed(config: &Config, simulated: &Value) -> Vec<DemoProvider> {
             kind: provider.kind.as_str(),
             title: provider.kind.title(),
             target: match provider.kind {
-                ProviderKind::Local(_) => json!({}),
+                ProviderKind::Local(_) | ProviderKind::Oblien(_) => json!({}),
                 ProviderKind::PaiDlc(_) => simulated.clone(),
             },
         })

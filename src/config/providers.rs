@@ -1,5 +1,7 @@
 //! `[[providers]]`: what all kinds have, and what each kind has of its own.
 
+mod oblien;
+
 use std::time::Duration;
 
 use super::check::{A_NAME, COUNTS, TIMEOUTS, name};
@@ -11,21 +13,24 @@ use super::units::BaseUrl;
 #[derive(Clone, Copy)]
 enum KindName {
     PaiDlc,
+    Oblien,
     Local,
 }
 
-const KINDS: [(&str, KindName); 2] = [("pai-dlc", KindName::PaiDlc), ("local", KindName::Local)];
+const KINDS: [(&str, KindName); 3] =
+    [("pai-dlc", KindName::PaiDlc), ("oblien", KindName::Oblien), ("local", KindName::Local)];
 
 /// One entry, its kind's keys included.
 pub(super) fn provider(section: &mut Section<'_>) -> Read<Provider> {
     let name = section.required("name", A_NAME, name);
-    let kind = section.required("kind", r#""pai-dlc" or "local""#, |field| field.one_of(&KINDS));
+    let kind = section.required("kind", r#""pai-dlc" or "oblien" or "local""#, |field| field.one_of(&KINDS));
     let max_sessions = section.or("max_sessions", 1000, |field| field.number(COUNTS));
     let open_timeout = section.or("open_timeout", Duration::from_secs(15), |field| field.duration(TIMEOUTS));
     let ca = section.optional("ca", |field| field.file());
     let allow_private = section.or("allow_private", false, |field| field.flag());
     let kind = match kind {
         Ok(KindName::PaiDlc) => pai_dlc(section, allow_private).map(ProviderKind::PaiDlc),
+        Ok(KindName::Oblien) => oblien::oblien(section, allow_private).map(ProviderKind::Oblien),
         Ok(KindName::Local) => local(section).map(ProviderKind::Local),
         Err(told) => {
             section.give_up(told);

@@ -7,6 +7,7 @@ mod alibaba;
 mod dial;
 mod entry;
 mod local;
+mod oblien;
 mod shared;
 mod websocket;
 
@@ -22,6 +23,8 @@ pub(crate) use dial::Request;
 pub use dial::{Dialer, RootsError};
 pub use entry::{Entry, Health, Kind};
 pub use local::LocalProvider;
+pub use oblien::OblienProvider;
+pub(crate) use oblien::is_workspace as is_oblien_workspace;
 
 /// A future that a trait object hands out.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -3,6 +3,7 @@
 mod document;
 mod layering;
 mod mistakes;
+mod oblien;
 mod secrets;
 
 use std::path::{Path, PathBuf};

@@ -66,6 +66,12 @@ impl Tail {
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
+
+    /// A copy of what it holds.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.bytes.iter().copied().collect()
+    }
 }
 
 /// How what was received since connecting continues what was delivered before.
@@ -179,7 +185,7 @@ impl Replay {
         if tail.len() < CERTAIN || self.held.len() < tail.len() {
             return None;
         }
-        let pattern: Vec<u8> = tail.bytes.iter().copied().collect();
+        let pattern = tail.to_vec();
         let mut borders = Vec::new();
         extend_borders(&pattern, &mut borders, pattern.len());
         let (mut matched, mut last) = (0, None);
