@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Keys;
-use crate::config::{Authority, Config, Provider, ProviderKind, TicketStore};
+use crate::config::{Authority, Config, DetachedOutput, Provider, ProviderKind, TicketStore};
 use crate::control::Api;
 use crate::edge::{Edge, Pages, TlsError, acceptor, bind};
 use crate::limit::MintRate;
 use crate::observe::{Admin, Metrics, Readiness};
 use crate::provider::{Dialer, Entry, Kind, LocalProvider, OblienProvider, PaiDlcProvider, RootsError};
-use crate::session::{Lifetimes, Sessions};
-use crate::ticket::{MemoryStore, Tickets};
+use crate::session::{Lifetimes, Scrollbacks, Sessions, Settings};
+use crate::ticket::{MemoryStore, ResumeLinks, Tickets};
 
 /// How long sessions have to leave once this process is told to: a client that does not read gets 30 s, and the
 /// provider's farewell runs beside it.
@@ -107,15 +107,24 @@ impl App {
             detach_grace: config.sessions.detach_grace,
             idle: config.sessions.idle_timeout,
             max: config.sessions.max_lifetime,
+            read_detached: config.sessions.detached_output == DetachedOutput::Read,
         };
-        let sessions = Sessions::new(config.limits.sessions, lifetimes, metrics.clone());
+        let resume =
+            ResumeLinks::new(format!("wss://{}/t/", config.server.public_url.authority()), config.tickets.resume_ttl);
+        let settings = Settings {
+            lifetimes,
+            scrollback: config.sessions.scrollback,
+            scrollbacks: Scrollbacks::new(config.sessions.scrollback_total),
+            resume: resume.clone(),
+        };
+        let sessions = Sessions::new(config.limits.sessions, settings, metrics.clone());
         let store = match config.tickets.store {
             TicketStore::Memory => MemoryStore::new(config.limits.tickets),
         };
         let api = Arc::new(Api {
             providers,
             sessions: sessions.clone(),
-            tickets: Tickets::new(store.clone(), config.tickets.ttl),
+            tickets: Tickets::new(store.clone(), config.tickets.ttl, resume.clone()),
             keys: Keys::new(config.keys),
             mint_rate: MintRate::new(config.limits.mints_per_second, config.limits.mint_burst),
             public_url: config.server.public_url.clone(),
@@ -134,7 +143,11 @@ impl App {
             drain: drain.clone(),
         });
         let ready = Arc::new(Readiness::default());
-        let mut background = vec![tokio::spawn(store.keep_swept()), tokio::spawn(edge.serve(listeners.tls))];
+        let mut background = vec![
+            tokio::spawn(store.keep_swept()),
+            tokio::spawn(resume.keep_swept()),
+            tokio::spawn(edge.serve(listeners.tls)),
+        ];
         if let Some(listener) = listeners.admin {
             let authorities = listener.local_addr().map(admin_names).unwrap_or_default();
             let (ready, counted) = (ready.clone(), sessions.clone());

@@ -40,6 +40,9 @@ pub const NO_PONG: &str = "nobody answered a ping";
 /// The longest that a peer may take to read what was written before our Close.
 pub const DRAIN: Duration = Duration::from_secs(30);
 
+/// What tells the ping of [`Socket::probe`] from those that only keep the connection warm.
+const PROBE: &[u8] = b"probe";
+
 /// How long we read on after our Close, so that no reset destroys the tail of what the peer has yet to read.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -81,6 +84,7 @@ pub struct Socket<S> {
     alarm: Pin<Box<Sleep>>,
     heard: Instant,
     pinged: Option<Pinged>,
+    probed: bool,
     unflushed: bool,
     /// The frame parser is out of step or at its end; only raw bytes can still be read.
     deaf: bool,
@@ -114,6 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             alarm: Box::pin(tokio::time::sleep_until(now + options.ping_every)),
             heard: now,
             pinged: None,
+            probed: false,
             unflushed: false,
             deaf: false,
             closed: false,
@@ -148,7 +153,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 }
                 Some(Ok(Message::Binary(bytes))) => return Poll::Ready(Incoming::Message(Kind::Binary, bytes)),
                 Some(Ok(Message::Ping(_))) => self.unflushed = true,
-                Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Pong(payload))) => self.probed |= payload == PROBE,
+                Some(Ok(Message::Frame(_))) => {}
                 Some(Ok(Message::Close(frame))) => {
                     self.unflushed = true;
                     self.closed = true;
@@ -197,6 +203,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
         self.unflushed = false;
         Poll::Ready(())
+    }
+
+    /// Asks the peer to show that what was sent so far has reached it.
+    pub fn probe(&mut self) {
+        self.probed = false;
+        if !self.closed {
+            self.queue(Message::Ping(Bytes::from_static(PROBE)));
+        }
+    }
+
+    /// Whether the peer has answered the last [`Socket::probe`]. Found out by reading.
+    pub fn is_probed(&self) -> bool {
+        self.probed
     }
 
     /// Whether writing has failed, and with what.

@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::checked::{Config, Key, Limits, Log, LogFormat, Server, Sessions, TicketStore, Tickets, Tls};
+use super::checked::{
+    Config, DetachedOutput, Key, Limits, Log, LogFormat, Server, Sessions, TicketStore, Tickets, Tls,
+};
 use super::error::Problem;
 use super::providers::provider;
 use super::section::{Field, Read, Section};
@@ -89,8 +91,9 @@ fn tls(section: &mut Section<'_>) -> Read<Tls> {
 
 fn tickets(section: &mut Section<'_>) -> Read<Tickets> {
     let ttl = section.or("ttl", Duration::from_secs(30), |field| field.duration(SECOND..=HOUR));
+    let resume_ttl = section.or("resume_ttl", HOUR, |field| field.duration(SECOND..=DAY));
     let store = section.or("store", TicketStore::Memory, |field| field.one_of(&[("memory", TicketStore::Memory)]));
-    Ok(Tickets { ttl: ttl?, store: store? })
+    Ok(Tickets { ttl: ttl?, resume_ttl: resume_ttl?, store: store? })
 }
 
 fn limits(section: &mut Section<'_>) -> Read<Limits> {
@@ -123,12 +126,21 @@ fn sessions(section: &mut Section<'_>) -> Read<Sessions> {
     let detach_grace = section.or("detach_grace", MINUTE, |field| field.duration(Duration::ZERO..=30 * DAY));
     let idle_timeout = section.or("idle_timeout", Some(30 * MINUTE), |field| field.duration_or_never(SECOND..=year));
     let max_lifetime = section.or("max_lifetime", Some(24 * HOUR), |field| field.duration_or_never(SECOND..=year));
+    let scrollback = section.or("scrollback", 256 * KIB, |field| field.size(0..=64 * MIB)).map(|size| size as usize);
+    let scrollback_total =
+        section.or("scrollback_total", 256 * MIB, |field| field.size(0..=1024 * 1024 * MIB)).map(|size| size as usize);
+    let detached_output = section.or("detached_output", DetachedOutput::Read, |field| {
+        field.one_of(&[("read", DetachedOutput::Read), ("hold", DetachedOutput::Hold)])
+    });
     // The range fits a `usize` of 32 bits.
     let max_message = section.or("max_message", MIB, |field| field.size(KIB..=16 * MIB)).map(|size| size as usize);
     Ok(Sessions {
         detach_grace: detach_grace?,
         idle_timeout: idle_timeout?,
         max_lifetime: max_lifetime?,
+        scrollback: scrollback?,
+        scrollback_total: scrollback_total?,
+        detached_output: detached_output?,
         max_message: max_message?,
     })
 }

@@ -58,6 +58,9 @@ pub struct Tls {
 pub struct Tickets {
     /// How long a link can be used. Default `30s`, 1 s to 1 h.
     pub ttl: Duration,
+    /// How long a resume link can be used; an attached client is given a fresh one at half of it. Default `1h`, 1 s
+    /// to 24 h.
+    pub resume_ttl: Duration,
     /// Where tickets are kept. Default `memory`.
     pub store: TicketStore,
 }
@@ -101,8 +104,23 @@ pub struct Sessions {
     pub idle_timeout: Option<Duration>,
     /// Ends a session however busy. Default `24h`; `0s` never.
     pub max_lifetime: Option<Duration>,
+    /// Output that a session holds for clients that come back. Default `256KiB`, up to 64 MiB; `0KiB` holds none.
+    pub scrollback: usize,
+    /// What all sessions hold of it together; at the bound they forget earlier. Default `256MiB`.
+    pub scrollback_total: usize,
+    /// What becomes of output while nobody is attached. Default `read`.
+    pub detached_output: DetachedOutput,
     /// The largest message of a client. Default `1MiB`, 1 KiB to 16 MiB.
     pub max_message: usize,
+}
+
+/// `sessions.detached_output`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DetachedOutput {
+    /// It is read on into the scrollback, so the remote process goes on.
+    Read,
+    /// It is not read, so nothing is missed and the remote process blocks in the end.
+    Hold,
 }
 
 /// `[log]`

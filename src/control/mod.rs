@@ -62,10 +62,12 @@ impl Api {
             (["sessions", id], &Method::GET) => self.show_session(id),
             (["sessions", id], &Method::DELETE) => self.end_session(id, &identity).await,
             (["sessions", id, "links"], &Method::POST) => self.create_link(id, request, &identity, max_body).await,
+            (["sessions", id, "scrollback"], &Method::GET) => self.scrollback(id).await,
             (["providers"], &Method::GET) => self.list_providers(),
             (["sessions"], _) => not_allowed("GET, POST"),
             (["sessions", _], _) => not_allowed("GET, DELETE"),
             (["sessions", _, "links"], _) => not_allowed("POST"),
+            (["sessions", _, "scrollback"], _) => not_allowed("GET"),
             (["providers"], _) => not_allowed("GET"),
             _ => Problem::new(Code::NotFound, "there is no such call; see /openapi.json").reply(),
         }

@@ -125,6 +125,15 @@ impl Api {
         ended
     }
 
+    pub(super) async fn scrollback(&self, id: &str) -> Reply {
+        let session = id.parse().ok().and_then(|id| self.sessions.get(id));
+        let Some(session) = session else { return no_session() };
+        match session.scrollback().await {
+            Some(bytes) => crate::respond::reply(StatusCode::OK, "application/octet-stream", bytes),
+            None => no_session(),
+        }
+    }
+
     pub(super) async fn create_link(
         &self,
         id: &str,

@@ -17,7 +17,7 @@ use super::handshake::{Handshake, Offer};
 use super::route::From;
 use super::{Connection, Edge};
 use crate::respond::{Problem, Reply, closing};
-use crate::session::{Attachment, ClientIo};
+use crate::session::{Arrival, Attachment, ClientIo};
 use crate::socket::{self, Socket};
 use crate::ticket::Grant;
 
@@ -64,12 +64,17 @@ impl Edge {
                 return self.refuse(&handshake, echo, None, refusal, upgrading, from, peer);
             }
         };
+        let Ok(offset) = offset(request.uri().query()) else {
+            let message = "offset has to be the number of output bytes that the client has, and stand there once";
+            let refusal = Refusal { code: Code::BadMessage, message };
+            return self.refuse(&handshake, subprotocol, dialect, refusal, upgrading, from, peer);
+        };
         match self.api.tickets.redeem(ticket).await {
             Ok(grant) => {
                 self.api.metrics.link_redeemed();
                 let dialect = dialect.or(grant.purpose().dialect).unwrap_or(DEFAULT_DIALECT);
                 let edge = self.clone();
-                self.tasks.spawn(async move { edge.attach(grant, upgrading, dialect, peer).await });
+                self.tasks.spawn(async move { edge.attach(grant, offset, upgrading, dialect, peer).await });
                 handshake.accept(subprotocol)
             }
             Err(refused) => {
@@ -80,8 +85,17 @@ impl Edge {
     }
 
     /// Hands an upgraded client to its session.
-    async fn attach(self: Arc<Self>, grant: Grant, upgrading: OnUpgrade, dialect: &'static str, peer: SocketAddr) {
-        let upgraded = timeout(self.limits.request_timeout, self.client(upgrading, dialect, grant.purpose().role));
+    async fn attach(
+        self: Arc<Self>,
+        grant: Grant,
+        offset: Option<u64>,
+        upgrading: OnUpgrade,
+        dialect: &'static str,
+        peer: SocketAddr,
+    ) {
+        let arrival = Arrival { offset, resumes: grant.resumes() };
+        let client = self.client(upgrading, dialect, grant.purpose().role, arrival);
+        let upgraded = timeout(self.limits.request_timeout, client);
         let Ok(Some(client)) = upgraded.await else {
             tracing::debug!(peer = %peer, session = %grant.purpose().session, "a client left before its upgrade");
             return;
@@ -121,7 +135,7 @@ impl Edge {
         self.tasks.spawn(async move {
             let dialect = dialect.unwrap_or(DEFAULT_DIALECT);
             let refusing = async {
-                if let Some(client) = edge.client(upgrading, dialect, Role::Viewer).await {
+                if let Some(client) = edge.client(upgrading, dialect, Role::Viewer, Arrival::default()).await {
                     client.refuse(code, message).await;
                 }
             };
@@ -131,7 +145,13 @@ impl Edge {
     }
 
     /// The client behind an accepted upgrade; `None` when it left before.
-    async fn client(&self, upgrading: OnUpgrade, dialect: &'static str, role: Role) -> Option<Attachment> {
+    async fn client(
+        &self,
+        upgrading: OnUpgrade,
+        dialect: &'static str,
+        role: Role,
+        arrival: Arrival,
+    ) -> Option<Attachment> {
         let upgraded = upgrading.await.ok()?;
         let parts = upgraded.downcast::<TokioIo<Guard<Connection>>>().ok()?;
         let (stream, behind) = parts.io.into_inner().into_parts();
@@ -145,6 +165,45 @@ impl Edge {
         };
         let stream: ClientIo = Box::new(stream);
         let socket = Socket::new(stream, Bytes::from(already_read), options).await;
-        Some(Attachment::new(socket, client_dialect(dialect)?, role))
+        Some(Attachment::new(socket, client_dialect(dialect)?, role, arrival))
+    }
+}
+
+/// How much output a client says that it has (`?offset=N`). Other parameters mean nothing here.
+fn offset(query: Option<&str>) -> Result<Option<u64>, ()> {
+    let mut offsets = query.unwrap_or_default().split('&').filter_map(|pair| match pair.split_once('=') {
+        Some(("offset", value)) => Some(value),
+        None if pair == "offset" => Some(""),
+        _ => None,
+    });
+    let Some(value) = offsets.next() else { return Ok(None) };
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number || offsets.next().is_some() {
+        return Err(());
+    }
+    value.parse().map(Some).map_err(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::offset;
+
+    #[test]
+    fn an_offset_is_a_number_and_there_is_one() {
+        assert_eq!(offset(None), Ok(None));
+        assert_eq!(offset(Some("")), Ok(None));
+        assert_eq!(offset(Some("token=x&offset=17&offsets=2")), Ok(Some(17)));
+        assert_eq!(offset(Some("offset=0")), Ok(Some(0)));
+        for bad in [
+            "offset",
+            "offset=",
+            "offset=-1",
+            "offset=+1",
+            "offset=1e3",
+            "offset=1&offset=1",
+            "offset=99999999999999999999",
+        ] {
+            assert_eq!(offset(Some(bad)), Err(()), "{bad}");
+        }
     }
 }

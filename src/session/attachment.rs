@@ -3,13 +3,14 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use polytty_dialect::{ClientDialect, Code, Exit, Outbox, Role, ServerEvent, Size};
+use polytty_dialect::{ClientDialect, Code, Exit, Outbox, Resume, Role, ServerEvent, Size};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
 use super::ending::close_frame;
 use super::{Ending, SessionId};
 use crate::socket::{DRAIN, Incoming, Socket};
+use crate::ticket::Hash;
 
 /// Bytes of output that may be under way to a client that acknowledges.
 pub(super) const WINDOW: u64 = 128 * 1024;
@@ -37,16 +38,56 @@ pub struct Attachment {
     dialect: Box<dyn ClientDialect>,
     role: Role,
     replies: Outbox,
+    arrival: Arrival,
+    /// The session's offset behind the output that was sent to it.
+    position: u64,
     /// The last acknowledged offset, from the first `ack` on.
     acked: Option<u64>,
+    unconfirmed: Option<Unconfirmed>,
+    heard: bool,
     ignored_fields: u64,
+}
+
+/// How a client comes to its session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrival {
+    /// Output bytes that it says it has, where it comes back.
+    pub offset: Option<u64>,
+    /// The resume link it came by, where it was one.
+    pub resumes: Option<Hash>,
+}
+
+/// What shows that a client has got the resume link it was sent last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unconfirmed {
+    /// Any message, or the pong to the ping that was sent behind it.
+    Message,
+    /// That pong.
+    Pong,
 }
 
 impl Attachment {
     /// A client that speaks `dialect` over `socket`.
     #[must_use]
-    pub fn new(socket: Socket<ClientIo>, dialect: Box<dyn ClientDialect>, role: Role) -> Self {
-        Self { socket, dialect, role, replies: Outbox::new(), acked: None, ignored_fields: 0 }
+    pub fn new(socket: Socket<ClientIo>, dialect: Box<dyn ClientDialect>, role: Role, arrival: Arrival) -> Self {
+        let replies = Outbox::new();
+        Self {
+            socket,
+            dialect,
+            role,
+            replies,
+            arrival,
+            position: 0,
+            acked: None,
+            unconfirmed: None,
+            heard: false,
+            ignored_fields: 0,
+        }
+    }
+
+    /// How it came.
+    pub(super) fn arrival(&self) -> Arrival {
+        self.arrival
     }
 
     /// Says that something went wrong, and leaves.
@@ -102,13 +143,72 @@ impl Attachment {
         self.socket.leave_by(deadline, code, &reason).await;
     }
 
-    /// Tells the client that the terminal is there.
-    pub(super) fn ready(&mut self, session: SessionId, size: Size, offset: u64, input: u64) {
+    /// Tells the client that the terminal is there. Output that follows begins at `offset`.
+    pub(super) fn ready(
+        &mut self,
+        session: SessionId,
+        size: Size,
+        offset: u64,
+        input: u64,
+        resume: Option<Resume<'_>>,
+    ) {
         let session = &session.to_string();
+        self.position = offset;
+        // What was acknowledged before anything was sent is where the client already stood.
+        self.acked = self.acked.map(|acked| acked.max(offset));
         let role = self.role;
-        let event = ServerEvent::Ready { session, role, size, offset, input, window: WINDOW, resume: None };
+        self.tell(&ServerEvent::Ready { session, role, size, offset, input, window: WINDOW, resume });
+    }
+
+    /// Sends output that is not the terminal's and counts in no offset.
+    pub(super) fn synthetic(&mut self, bytes: &[u8]) {
         let mut outbox = Outbox::new();
-        self.dialect.event(&event, &mut outbox);
+        self.dialect.event(&ServerEvent::Synthetic { bytes: bytes.len() as u64 }, &mut outbox);
+        self.dialect.output(bytes, &mut outbox);
+        self.socket.send(&outbox);
+    }
+
+    /// Says that the next `bytes` of output were shown by a terminal before, and that `missing` before them are gone.
+    pub(super) fn replay(&mut self, bytes: u64, missing: u64) {
+        self.tell(&ServerEvent::Replay { bytes, missing });
+    }
+
+    /// Hands over a fresh resume link.
+    pub(super) fn renew(&mut self, link: Resume<'_>) {
+        self.tell(&ServerEvent::Resume(link));
+    }
+
+    /// Whether its dialect has a word for a resume link.
+    pub(super) fn has_way_back(&self) -> bool {
+        self.dialect.has_resume()
+    }
+
+    /// Asks the client to show that what was sent so far has reached it.
+    pub(super) fn expect(&mut self, unconfirmed: Unconfirmed) {
+        self.unconfirmed = Some(unconfirmed);
+        self.heard = false;
+        self.socket.probe();
+    }
+
+    /// Notes that a message of it was read.
+    pub(super) fn hear(&mut self) {
+        self.heard = true;
+    }
+
+    /// Whether it has got the resume link that it was sent last.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.unconfirmed.is_none()
+    }
+
+    /// Whether what it was asked to show has been shown since this was asked last.
+    pub(super) fn newly_confirmed(&mut self) -> bool {
+        let (heard, probed) = (self.heard, self.socket.is_probed());
+        self.unconfirmed.take_if(|what| probed || (heard && *what == Unconfirmed::Message)).is_some()
+    }
+
+    fn tell(&mut self, event: &ServerEvent<'_>) {
+        let mut outbox = Outbox::new();
+        self.dialect.event(event, &mut outbox);
         self.socket.send(&outbox);
     }
 
@@ -138,6 +238,12 @@ impl Attachment {
         self.dialect.output(bytes, outbox);
         self.socket.send(outbox);
         outbox.clear();
+        self.position += bytes.len() as u64;
+    }
+
+    /// The session's offset behind the output that was sent to it.
+    pub(super) fn position(&self) -> u64 {
+        self.position
     }
 
     /// Fields of the client's messages that meant nothing here, since this was asked last.
@@ -146,15 +252,15 @@ impl Attachment {
         all - std::mem::replace(&mut self.ignored_fields, all)
     }
 
-    /// Output bytes that may follow, when `sent` is the session's offset behind what was sent.
-    pub(super) fn credit(&self, sent: u64) -> u64 {
-        self.acked.map_or(u64::MAX, |acked| (acked + WINDOW).saturating_sub(sent))
+    /// Output bytes that may follow.
+    pub(super) fn credit(&self) -> u64 {
+        self.acked.map_or(u64::MAX, |acked| (acked + WINDOW).saturating_sub(self.position))
     }
 
     /// Takes an acknowledgement; `false` when it is beyond what was sent.
-    pub(super) fn ack(&mut self, offset: u64, sent: u64) -> bool {
+    pub(super) fn ack(&mut self, offset: u64) -> bool {
         self.acked = Some(self.acked.unwrap_or(0).max(offset));
-        offset <= sent
+        offset <= self.position
     }
 
     pub(super) fn socket(&mut self) -> &mut Socket<ClientIo> {

@@ -10,9 +10,11 @@ mod info;
 mod open;
 mod pump;
 mod registry;
+mod ring;
 mod task;
 #[cfg(test)]
 mod tests;
+mod way_back;
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,16 +23,18 @@ use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use polytty_dialect::Size;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::auth::NoRandomness;
 use crate::provider::{Entry, Target};
+use crate::ticket::ResumeLinks;
 
-pub use attachment::{Attachment, ClientIo, Io};
+pub use attachment::{Arrival, Attachment, ClientIo, Io};
 pub use ending::Ending;
 pub use info::{Info, State};
 pub use registry::{CreateError, Sessions};
+pub use ring::Total as Scrollbacks;
 
 use info::Record;
 
@@ -99,6 +103,21 @@ pub struct Lifetimes {
     pub idle: Option<Duration>,
     /// Ends it after so long, however busy.
     pub max: Option<Duration>,
+    /// Whether its output is read on while nobody is attached; if not, the remote process blocks in the end.
+    pub read_detached: bool,
+}
+
+/// What all sessions of a process have in common.
+#[derive(Clone)]
+pub struct Settings {
+    /// How long they live.
+    pub lifetimes: Lifetimes,
+    /// Output that one of them holds for clients that come back, in bytes; 0 is none.
+    pub scrollback: usize,
+    /// Output that all of them hold.
+    pub scrollbacks: Arc<Scrollbacks>,
+    /// The links by which clients come back.
+    pub resume: Arc<ResumeLinks>,
 }
 
 /// A session as everybody but its task sees it.
@@ -146,6 +165,13 @@ impl Session {
         self.commands.send(Command::End).await.is_ok()
     }
 
+    /// The last of its output, from the first place where one can begin to read; `None` when it has ended.
+    pub async fn scrollback(&self) -> Option<Vec<u8>> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Scrollback(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
     /// Tells it that a link was minted which may be used until then. Whether it was still there to be told.
     pub async fn expect_client(&self, until: Instant) -> bool {
         self.commands.send(Command::Expect(until)).await.is_ok()
@@ -156,6 +182,7 @@ impl Session {
 enum Command {
     Attach(Box<Attachment>),
     Expect(Instant),
+    Scrollback(oneshot::Sender<Vec<u8>>),
     End,
 }
 

@@ -90,6 +90,8 @@ impl<'a> Opening<'a> {
             match command {
                 Some(Command::Attach(newer)) => self.replace(*newer),
                 Some(Command::Expect(until)) => self.early.expected = self.early.expected.max(Some(until)),
+                // Nothing has been shown yet.
+                Some(Command::Scrollback(reply)) => drop(reply.send(Vec::new())),
                 Some(Command::End) | None => return Poll::Ready(Ending::Deleted),
             }
         }
@@ -145,7 +147,7 @@ impl<'a> Opening<'a> {
                     self.task.metrics.ignored_client(1);
                     continue;
                 }
-                Ok(ClientEvent::Ack(offset)) if client.ack(offset, 0) => continue,
+                Ok(ClientEvent::Ack(offset)) if client.ack(offset) => continue,
                 Ok(ClientEvent::Ack(_)) => BEYOND,
                 Ok(ClientEvent::Close) => return Poll::Ready(Ending::Closed),
                 Err(bad) => bad.reason,
@@ -165,6 +167,6 @@ impl<'a> Opening<'a> {
         if let Some(client) = self.client.take() {
             self.task.tasks.spawn(farewell(client));
         }
-        self.task.lifetimes.detach_grace.is_zero().then_some(Ending::Abandoned)
+        self.task.settings.lifetimes.detach_grace.is_zero().then_some(Ending::Abandoned)
     }
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::info::{Facts, Record};
-use super::{COMMANDS, Info, Lifetimes, Places, Session, SessionId, Spec, task};
+use super::{COMMANDS, Info, Places, Session, SessionId, Settings, Spec, task};
 use crate::auth::NoRandomness;
 use crate::observe::Metrics;
 
@@ -29,7 +29,7 @@ pub struct Sessions {
     total: Arc<Semaphore>,
     tasks: TaskTracker,
     drain: CancellationToken,
-    lifetimes: Lifetimes,
+    settings: Settings,
     metrics: Arc<Metrics>,
 }
 
@@ -55,14 +55,14 @@ impl From<NoRandomness> for CreateError {
 impl Sessions {
     /// An empty registry with room for `max` sessions.
     #[must_use]
-    pub fn new(max: u32, lifetimes: Lifetimes, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub fn new(max: u32, settings: Settings, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             live: DashMap::new(),
             ended: Mutex::new(VecDeque::new()),
             total: Arc::new(Semaphore::new(max as usize)),
             tasks: TaskTracker::new(),
             drain: CancellationToken::new(),
-            lifetimes,
+            settings,
             metrics,
         })
     }
@@ -98,7 +98,7 @@ impl Sessions {
         let task = task::Task {
             session: session.clone(),
             inbox,
-            lifetimes: self.lifetimes,
+            settings: self.settings.clone(),
             drain: self.drain.child_token(),
             metrics: self.metrics.clone(),
             tasks: self.tasks.clone(),

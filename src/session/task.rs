@@ -10,14 +10,14 @@ use tokio_util::task::TaskTracker;
 use super::info::State;
 use super::open::{Opened, Opening};
 use super::pump::Pump;
-use super::{Attachment, Command, Ending, Lifetimes, Session, Spec};
+use super::{Attachment, Command, Ending, Session, Settings, Spec};
 use crate::observe::Metrics;
 
 /// What a session's task works with.
 pub(super) struct Task {
     pub(super) session: Arc<Session>,
     pub(super) inbox: mpsc::Receiver<Command>,
-    pub(super) lifetimes: Lifetimes,
+    pub(super) settings: Settings,
     pub(super) drain: CancellationToken,
     pub(super) metrics: Arc<Metrics>,
     pub(super) tasks: TaskTracker,
@@ -64,6 +64,7 @@ impl Task {
                 command = timeout_at(until, self.inbox.recv()) => match command {
                     Ok(Some(Command::Attach(client))) => return Ok(*client),
                     Ok(Some(Command::Expect(later))) => until = until.max(later),
+                    Ok(Some(Command::Scrollback(reply))) => drop(reply.send(Vec::new())),
                     Ok(Some(Command::End)) => break Ending::Deleted,
                     Ok(None) | Err(_) => break Ending::Unused,
                 }
@@ -90,7 +91,6 @@ impl Task {
         self.close(&ending).await;
         let client_left = async {
             if let Some(client) = client {
-                self.session.record.add_output(rest.len());
                 client.end(&rest, &ending).await;
             }
         };

@@ -9,17 +9,11 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::time::Instant;
 
-use super::{Hash, MintError, Purpose, Refused, StoreFuture, TicketStore};
-
-/// How long a spent or expired ticket is told apart from one that never was.
-const REMEMBERED: Duration = Duration::from_secs(300);
+use super::{Hash, MintError, Purpose, REMEMBERED, Refused, SWEEP, StoreFuture, TicketStore};
 
 /// How many spent and expired tickets are remembered at once. At the bound, the next ones are forgotten at once and
 /// answer as unknown.
 const MAX_REMEMBERED: usize = 65_536;
-
-/// How often what is over is swept out.
-const SWEEP: Duration = Duration::from_secs(5);
 
 enum State {
     /// Can be taken until then.
@@ -117,7 +111,7 @@ impl TicketStore for MemoryStore {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Tickets;
+    use super::super::{ResumeLinks, Tickets};
     use super::*;
     use crate::session::SessionId;
     use polytty_dialect::Role;
@@ -128,7 +122,8 @@ mod tests {
 
     fn tickets(max: u32) -> (Arc<MemoryStore>, Tickets) {
         let store = MemoryStore::new(max);
-        (store.clone(), Tickets::new(store, Duration::from_secs(30)))
+        let resume = ResumeLinks::new("wss://term.example/t/".to_owned(), Duration::from_secs(60));
+        (store.clone(), Tickets::new(store, Duration::from_secs(30), resume))
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 //! while, to tell its holder why, and is then as unknown as one that never was.
 
 mod memory;
+mod resume;
 
 use std::fmt;
 use std::future::Future;
@@ -18,9 +19,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use polytty_dialect::{Code, Role};
 
+use crate::auth::NoRandomness;
 use crate::session::SessionId;
 
 pub use memory::MemoryStore;
+pub use resume::{ResumeLink, ResumeLinks};
 
 /// The secret in a link. It shows itself only as part of the URL that is handed to its holder.
 pub struct Ticket(String);
@@ -28,7 +31,25 @@ pub struct Ticket(String);
 /// Length of a ticket in characters: 32 bytes in base64url without padding.
 pub const TICKET_LEN: usize = 43;
 
+/// How long a spent or expired ticket is told apart from one that never was.
+const REMEMBERED: Duration = Duration::from_secs(300);
+
+/// How often what is over is swept out.
+const SWEEP: Duration = Duration::from_secs(5);
+
 impl Ticket {
+    /// 256 random bits.
+    fn random() -> Result<Self, NoRandomness> {
+        let mut secret = [0; 32];
+        SystemRandom::new().fill(&mut secret).map_err(|_| NoRandomness)?;
+        Ok(Self(URL_SAFE_NO_PAD.encode(secret)))
+    }
+
+    /// What is kept of it.
+    fn hash(&self) -> Hash {
+        hash(&self.0)
+    }
+
     /// The characters that stand behind `/t/`.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -60,6 +81,7 @@ pub struct Purpose {
 #[derive(Debug)]
 pub struct Grant {
     purpose: Purpose,
+    resumes: Option<Hash>,
 }
 
 impl Grant {
@@ -67,6 +89,12 @@ impl Grant {
     #[must_use]
     pub fn purpose(&self) -> &Purpose {
         &self.purpose
+    }
+
+    /// The resume link that it was, if it was one. Its session has the last word on whether it still admits it.
+    #[must_use]
+    pub fn resumes(&self) -> Option<Hash> {
+        self.resumes
     }
 }
 
@@ -136,13 +164,14 @@ pub trait TicketStore: Send + Sync {
 pub struct Tickets {
     store: Arc<dyn TicketStore>,
     ttl: Duration,
+    resume: Arc<ResumeLinks>,
 }
 
 impl Tickets {
-    /// Tickets in `store` that live for `ttl`.
+    /// Tickets in `store` that live for `ttl`, and the resume links beside them.
     #[must_use]
-    pub fn new(store: Arc<dyn TicketStore>, ttl: Duration) -> Self {
-        Self { store, ttl }
+    pub fn new(store: Arc<dyn TicketStore>, ttl: Duration, resume: Arc<ResumeLinks>) -> Self {
+        Self { store, ttl, resume }
     }
 
     /// How long a ticket lives.
@@ -157,14 +186,12 @@ impl Tickets {
     ///
     /// [`MintError`]; nothing was kept.
     pub async fn mint(&self, purpose: Purpose) -> Result<Ticket, MintError> {
-        let mut secret = [0; 32];
-        SystemRandom::new().fill(&mut secret).map_err(|_| MintError::NoRandomness)?;
-        let ticket = Ticket(URL_SAFE_NO_PAD.encode(secret));
-        self.store.put(hash(&ticket.0), purpose, self.ttl).await?;
+        let ticket = Ticket::random().map_err(|NoRandomness| MintError::NoRandomness)?;
+        self.store.put(ticket.hash(), purpose, self.ttl).await?;
         Ok(ticket)
     }
 
-    /// Spends a ticket. This is the only way to a [`Grant`].
+    /// Spends a ticket, or finds the session of a resume link. This is the only way to a [`Grant`].
     ///
     /// # Errors
     ///
@@ -175,8 +202,12 @@ impl Tickets {
         if !well_formed {
             return Err(Refused::Unknown);
         }
-        let purpose = self.store.take(hash(ticket)).await?;
-        Ok(Grant { purpose })
+        let hash = hash(ticket);
+        if let Some(found) = self.resume.find(hash) {
+            return Ok(Grant { purpose: found?, resumes: Some(hash) });
+        }
+        let purpose = self.store.take(hash).await?;
+        Ok(Grant { purpose, resumes: None })
     }
 }
 

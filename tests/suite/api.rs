@@ -207,7 +207,7 @@ async fn the_description_names_every_call_and_every_call_it_names_is_there() {
     let world = World::start().await;
     let description = world.http(Method::GET, "/openapi.json", None, &[]).await.body;
     let paths = description["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 5);
+    assert_eq!(paths.len(), 6);
     for (path, calls) in paths {
         let path = path.replace("{id}", "00000000000000000000000000000000");
         for method in ["get", "post", "delete", "put"] {

@@ -77,6 +77,11 @@ pub trait ClientDialect: Send {
     /// Whether a client can say `close`. Where it cannot, a WebSocket Close of 1000 or 1005 ends the session.
     fn has_close(&self) -> bool;
 
+    /// Whether it has words for coming back: [`ServerEvent::Resume`], and what was shown before.
+    fn has_resume(&self) -> bool {
+        false
+    }
+
     /// The size of the incomplete piece that a codec keeps is at most this many bytes.
     fn carried(&self) -> usize;
 

@@ -139,6 +139,18 @@ impl Client {
         }
     }
 
+    /// Reads what was shown before, and returns it without the reset that stands before it.
+    pub(crate) async fn catch_up(&mut self) -> String {
+        let reset = self.hear("synthetic").await["bytes"].as_u64().unwrap() as usize;
+        let shown = self.hear("replay").await["bytes"].as_u64().unwrap() as usize;
+        while self.output.len() < reset + shown {
+            assert!(self.read().await, "no replay before the end: {:?}", self.closed);
+        }
+        let rest = self.output.split_off(reset + shown);
+        let seen = std::mem::replace(&mut self.output, rest);
+        String::from_utf8_lossy(&seen[reset..]).into_owned()
+    }
+
     /// Reads to the end of the connection.
     pub(crate) async fn drain(&mut self) -> Closed {
         while self.read().await {}

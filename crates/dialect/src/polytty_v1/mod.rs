@@ -87,6 +87,10 @@ impl ClientDialect for PolyttyV1 {
         true
     }
 
+    fn has_resume(&self) -> bool {
+        true
+    }
+
     fn carried(&self) -> usize {
         Unescaper::MAX_CARRIED
     }

@@ -1,9 +1,11 @@
 //! Whole sessions around a provider that does what its test says, in virtual time.
 
+mod coming_back;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,47 +14,76 @@ use serde_json::Value;
 use tokio::io::{DuplexStream, duplex};
 use tokio::time::Instant;
 
-use super::{Attachment, ClientIo, Lifetimes, Session, Sessions, Spec, State};
+use super::{Arrival, Attachment, ClientIo, Lifetimes, Scrollbacks, Session, Sessions, Settings, Spec, State};
 use crate::observe::Metrics;
 use crate::provider::{BoxFuture, Entry, Failure, Happened, Kind as ProviderKind, Provider, Target, Upstream};
 use crate::socket::{self, Incoming, Socket};
+use crate::ticket::{MemoryStore, ResumeLinks, Tickets};
 
-/// What the upstream does at each look at it: these bytes, and perhaps its end.
-type Script = VecDeque<(Vec<u8>, Option<Exit>)>;
+/// What the upstream does at each look at it: these bytes, and perhaps something else.
+type Script = VecDeque<(Vec<u8>, Option<Happened>)>;
 
-/// A provider whose one terminal follows a script and writes down its input.
-struct Scripted {
-    script: Mutex<Script>,
-    heard: Arc<Mutex<Vec<u8>>>,
-}
+/// What a test has of its one terminal: it says what comes, and sees what was typed.
+#[derive(Clone, Default)]
+struct Terminal(Arc<Mutex<TerminalState>>);
 
-struct ScriptedUpstream {
+#[derive(Default)]
+struct TerminalState {
     script: Script,
-    heard: Arc<Mutex<Vec<u8>>>,
+    typed: Vec<u8>,
+    taken: usize,
+    session: Option<Waker>,
 }
 
-impl Provider for Scripted {
+impl Terminal {
+    fn says(&self, output: &[u8]) {
+        self.does(output, None);
+    }
+
+    fn does(&self, output: &[u8], happened: Option<Happened>) {
+        let mut state = self.0.lock().unwrap();
+        state.script.push_back((output.to_vec(), happened));
+        state.session.take().into_iter().for_each(Waker::wake);
+    }
+
+    fn typed(&self) -> Vec<u8> {
+        self.0.lock().unwrap().typed.clone()
+    }
+
+    /// Output bytes that the session has taken.
+    fn taken(&self) -> usize {
+        self.0.lock().unwrap().taken
+    }
+}
+
+impl Provider for Terminal {
     fn target(&self, _: &Value) -> Result<Target, String> {
         Ok(Target::new(()))
     }
 
     fn open<'a>(&'a self, _: &'a Target, _: Size) -> BoxFuture<'a, Result<Box<dyn Upstream>, Failure>> {
-        let script = std::mem::take(&mut *self.script.lock().unwrap());
-        let upstream = ScriptedUpstream { script, heard: self.heard.clone() };
-        Box::pin(std::future::ready(Ok(Box::new(upstream) as Box<dyn Upstream>)))
+        Box::pin(std::future::ready(Ok(Box::new(self.clone()) as Box<dyn Upstream>)))
     }
 }
 
-impl Upstream for ScriptedUpstream {
-    fn poll_output(&mut self, _: &mut Context<'_>, output: &mut Vec<u8>, budget: usize) -> Poll<Happened> {
-        if budget == 0 {
-            return Poll::Pending;
-        }
-        match self.script.pop_front() {
-            None => Poll::Pending,
-            Some((bytes, exit)) => {
+impl Upstream for Terminal {
+    fn poll_output(&mut self, cx: &mut Context<'_>, output: &mut Vec<u8>, budget: usize) -> Poll<Happened> {
+        let mut state = self.0.lock().unwrap();
+        // That it cannot wait is said to whoever has no room, too.
+        let next = match state.script.front() {
+            Some((_, Some(Happened::CannotWait))) => state.script.pop_front(),
+            Some(_) if budget > 0 => state.script.pop_front(),
+            _ => None,
+        };
+        match next {
+            None => {
+                state.session = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Some((bytes, happened)) => {
                 output.extend_from_slice(&bytes);
-                Poll::Ready(exit.map_or(Happened::Output, Happened::Exit))
+                state.taken += bytes.len();
+                Poll::Ready(happened.unwrap_or(Happened::Output))
             }
         }
     }
@@ -63,7 +94,7 @@ impl Upstream for ScriptedUpstream {
 
     fn input(&mut self, bytes: &[u8]) {
         assert!(bytes.len() <= 64 * 1024, "an upstream is given a turn of input at the most");
-        self.heard.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().unwrap().typed.extend_from_slice(bytes);
     }
 
     fn resize(&mut self, _: Size) {}
@@ -80,8 +111,21 @@ impl Upstream for ScriptedUpstream {
 struct World {
     sessions: Arc<Sessions>,
     session: Arc<Session>,
-    heard: Arc<Mutex<Vec<u8>>>,
-    client: Socket<DuplexStream>,
+    terminal: Terminal,
+    tickets: Tickets,
+    client: Client,
+}
+
+/// An attached client.
+struct Client(Socket<DuplexStream>);
+
+/// How a session is kept; a test changes what it is about.
+fn lifetimes() -> Lifetimes {
+    Lifetimes { detach_grace: Duration::from_secs(60), idle: None, max: None, read_detached: true }
+}
+
+fn exit(code: i32) -> Option<Happened> {
+    Some(Happened::Exit(Exit { code: Some(code), ..Exit::default() }))
 }
 
 fn options(role: socket::Role) -> socket::Options {
@@ -90,13 +134,20 @@ fn options(role: socket::Role) -> socket::Options {
 }
 
 impl World {
-    async fn start(script: impl Into<Script>, max: Option<Duration>) -> Self {
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let provider = Box::new(Scripted { script: Mutex::new(script.into()), heard: heard.clone() });
+    async fn start(output: &[u8], happened: Option<Happened>) -> Self {
+        Self::with(lifetimes(), output, happened).await
+    }
+
+    async fn with(lifetimes: Lifetimes, output: &[u8], happened: Option<Happened>) -> Self {
+        let terminal = Terminal::default();
+        terminal.does(output, happened);
         let kind = ProviderKind { name: "scripted", title: "Scripted" };
+        let provider = Box::new(terminal.clone());
         let entry = Entry::new("scripted".to_owned(), kind, 10, Duration::from_secs(15), provider);
-        let lifetimes = Lifetimes { detach_grace: Duration::from_secs(60), idle: None, max };
-        let sessions = Sessions::new(10, lifetimes, Arc::new(Metrics::default()));
+        let resume = ResumeLinks::new("wss://term.example/t/".to_owned(), Duration::from_secs(3600));
+        let scrollbacks = Scrollbacks::new(1 << 30);
+        let settings = Settings { lifetimes, scrollback: 256 << 10, scrollbacks, resume: resume.clone() };
+        let sessions = Sessions::new(10, settings, Arc::new(Metrics::default()));
         let spec = Spec {
             provider: Arc::new(entry),
             target: Target::new(()),
@@ -106,36 +157,47 @@ impl World {
             dialect: None,
         };
         let session = sessions.create(spec, Duration::from_secs(30)).unwrap();
+        let tickets = Tickets::new(MemoryStore::new(10), Duration::from_secs(30), resume);
+        let client = Client::attach(&session, Arrival::default()).await;
+        Self { sessions, session, terminal, tickets, client }
+    }
+}
+
+impl Client {
+    async fn attach(session: &Session, arrival: Arrival) -> Self {
         let (ours, theirs) = duplex(4 << 20);
         let stream: ClientIo = Box::new(ours);
         let socket = Socket::new(stream, Bytes::new(), options(socket::Role::Server)).await;
-        let attachment = Attachment::new(socket, client_dialect("polytty.v1").unwrap(), Role::Writer);
+        let attachment = Attachment::new(socket, client_dialect("polytty.v1").unwrap(), Role::Writer, arrival);
         assert!(session.attach(attachment).await.is_ok());
-        let client = Socket::new(theirs, Bytes::new(), options(socket::Role::Client)).await;
-        Self { sessions, session, heard, client }
+        Self(Socket::new(theirs, Bytes::new(), options(socket::Role::Client)).await)
     }
 
     async fn say(&mut self, kind: Kind, payload: &[u8]) {
         let mut outbox = Outbox::new();
         outbox.message(kind, |buffer| buffer.extend_from_slice(payload));
-        self.client.send(&outbox);
-        poll_fn(|cx| self.client.poll_flushed(cx)).await;
+        self.0.send(&outbox);
+        poll_fn(|cx| self.0.poll_flushed(cx)).await;
+    }
+
+    /// The next message: output, or something said. Pings are answered on the way.
+    async fn next(&mut self) -> Incoming {
+        let incoming = poll_fn(|cx| self.0.poll_recv(cx)).await;
+        poll_fn(|cx| self.0.poll_flushed(cx)).await;
+        incoming
     }
 
     /// Reads to the Close: output bytes, the words of every text message, the code.
     async fn drain(&mut self) -> (Vec<u8>, Vec<String>, Option<u16>) {
         let (mut output, mut said) = (Vec::new(), Vec::new());
         loop {
-            match poll_fn(|cx| self.client.poll_recv(cx)).await {
+            match self.next().await {
                 Incoming::Message(Kind::Binary, bytes) => output.extend_from_slice(&bytes),
                 Incoming::Message(Kind::Text, text) => {
                     let text: Value = serde_json::from_slice(&text).unwrap();
                     said.push(text["operation"].as_str().unwrap().to_owned());
                 }
-                Incoming::Closed(code) => {
-                    poll_fn(|cx| self.client.poll_flushed(cx)).await;
-                    return (output, said, code);
-                }
+                Incoming::Closed(code) => return (output, said, code),
                 other => panic!("{other:?}"),
             }
         }
@@ -149,10 +211,10 @@ fn noise(count: usize) -> Vec<u8> {
 #[tokio::test(start_paused = true)]
 async fn an_exit_waits_thirty_seconds_for_acknowledgements_and_then_everything_goes_out() {
     let output = noise(300_000);
-    let mut world = World::start([(output.clone(), Some(Exit { code: Some(3), ..Exit::default() }))], None).await;
-    world.say(Kind::Text, br#"{"operation":"ack","bytes":0}"#).await;
+    let mut world = World::start(&output, exit(3)).await;
+    world.client.say(Kind::Text, br#"{"operation":"ack","bytes":0}"#).await;
     let started = Instant::now();
-    let (got, said, close) = world.drain().await;
+    let (got, said, close) = world.client.drain().await;
     assert!(got == output, "{} of {} bytes", got.len(), output.len());
     assert_eq!((said.last().unwrap().as_str(), close), ("exit", Some(1000)));
     let waited = started.elapsed().as_secs();
@@ -162,11 +224,11 @@ async fn an_exit_waits_thirty_seconds_for_acknowledgements_and_then_everything_g
 #[tokio::test(start_paused = true)]
 async fn output_that_was_read_goes_out_also_when_the_session_is_ended_from_elsewhere() {
     let output = noise(1_000_000);
-    let mut world = World::start([(output.clone(), None)], None).await;
-    world.say(Kind::Text, br#"{"operation":"ack","bytes":0}"#).await;
+    let mut world = World::start(&output, None).await;
+    world.client.say(Kind::Text, br#"{"operation":"ack","bytes":0}"#).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(world.session.end().await);
-    let (got, said, close) = world.drain().await;
+    let (got, said, close) = world.client.drain().await;
     assert!(got == output, "{} of {} bytes", got.len(), output.len());
     assert_eq!((said.last().unwrap().as_str(), close), ("exit", Some(1000)));
     assert_eq!(world.session.info().bytes_out, 1_000_000);
@@ -174,12 +236,13 @@ async fn output_that_was_read_goes_out_also_when_the_session_is_ended_from_elsew
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_words_that_mean_nothing_stops_neither_output_nor_the_clock() {
-    let mut world = World::start([(noise(1000), None)], Some(Duration::from_secs(5))).await;
+    let mut world =
+        World::with(Lifetimes { max: Some(Duration::from_secs(5)), ..lifetimes() }, &noise(1000), None).await;
     let flood: Vec<u8> = br#"{"operation":"dance"}"#.to_vec();
     let started = Instant::now();
     let flooding = async {
         loop {
-            world.say(Kind::Text, &flood).await;
+            world.client.say(Kind::Text, &flood).await;
             if world.session.info().state == State::Ended {
                 break;
             }
@@ -188,25 +251,25 @@ async fn a_flood_of_words_that_mean_nothing_stops_neither_output_nor_the_clock()
     };
     tokio::time::timeout(Duration::from_secs(60), flooding).await.expect("its longest life is over");
     assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
-    let (got, said, close) = world.drain().await;
+    let (got, said, close) = world.client.drain().await;
     assert_eq!((got.len(), said.last().unwrap().as_str(), close), (1000, "error", Some(4408)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_typed_in_the_last_moment_is_delivered_and_one_giant_message_in_turns() {
     let typed = noise((1 << 20) - 1000);
-    let mut world = World::start([], None).await;
-    world.say(Kind::Binary, &typed).await;
-    let World { sessions, session, heard, client } = world;
+    let mut world = World::start(b"", None).await;
+    world.client.say(Kind::Binary, &typed).await;
+    let World { sessions, session, terminal, client, .. } = world;
     drop(client);
     let delivered = async {
-        while heard.lock().unwrap().len() < typed.len() {
+        while terminal.typed().len() < typed.len() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     let waited = tokio::time::timeout(Duration::from_secs(10), delivered).await;
-    assert!(waited.is_ok(), "{} bytes, {:?}", heard.lock().unwrap().len(), session.info());
-    assert!(*heard.lock().unwrap() == typed);
+    assert!(waited.is_ok(), "{} bytes, {:?}", terminal.typed().len(), session.info());
+    assert!(terminal.typed() == typed);
     assert_eq!(session.info().state, State::Detached);
     let started = Instant::now();
     while sessions.get(session.id()).is_some() {

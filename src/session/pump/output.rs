@@ -1,0 +1,124 @@
+//! Upstream to client.
+
+use std::task::{Context, Poll};
+
+use polytty_dialect::{Code, Outbox, ServerEvent};
+use tokio::time::Instant;
+
+use super::{Pump, TURN, with_scratch};
+use crate::provider::{Failure, Happened};
+use crate::session::Ending;
+
+/// What a client is told that reads too slowly for a connection which others use, too.
+const FELL_BEHIND: &str = "the client reads too slowly for a connection that others use, too";
+
+impl Pump<'_> {
+    /// Upstream to client: one turn.
+    pub(super) fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        let mut moved = 0;
+        loop {
+            let room = self.room(cx);
+            if moved >= TURN && room > 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let unsent = self.unsent();
+            if unsent > 0 && room > 0 {
+                moved += self.catch_up(room);
+                continue;
+            }
+            if let Some(ending) = &self.over {
+                // Without a client it waits for one that comes back.
+                return if unsent == 0 && self.client.is_some() { Poll::Ready(ending.clone()) } else { Poll::Pending };
+            }
+            let budget = if unsent > 0 { 0 } else { room };
+            let happened = with_scratch(|output, outbox| {
+                let happened = std::task::ready!(self.upstream.poll_output(cx, output, budget));
+                if !output.is_empty() {
+                    moved += output.len();
+                    self.send(output, budget, outbox);
+                }
+                Poll::Ready(happened)
+            });
+            match std::task::ready!(happened) {
+                Happened::Output => {}
+                Happened::Notice(notice) => self.notice(&notice),
+                Happened::CannotWait => {
+                    if self.client.is_some()
+                        && let Some(ending) = self.detach(|client| client.refuse(Code::FellBehind, FELL_BEHIND))
+                    {
+                        return Poll::Ready(ending);
+                    }
+                }
+                Happened::Exit(exit) => self.finish(Ending::Exit(exit)),
+                Happened::Failed(failure) => self.finish(Ending::Failed(failure)),
+            }
+        }
+    }
+
+    /// Tells the client something that ends nothing.
+    fn notice(&mut self, notice: &Failure) {
+        let code = notice.code.slug();
+        tracing::info!(session = %self.task.session.id, code, detail = ?notice.detail, "session notice");
+        if let Some(client) = &mut self.client {
+            client.reply(&ServerEvent::Error { code: notice.code, message: &notice.message, last: false });
+        }
+    }
+
+    /// The upstream is at its end; what is held of its output still has its time to go out.
+    fn finish(&mut self, ending: Ending) {
+        self.over = Some(ending);
+        self.over_since = Instant::now();
+        // The clock must look at the new deadline.
+        self.alarm.as_mut().reset(self.over_since);
+    }
+
+    /// How many bytes of output may be moved now.
+    fn room(&mut self, cx: &mut Context<'_>) -> usize {
+        let Some(client) = &mut self.client else {
+            return if self.task.settings.lifetimes.read_detached { TURN } else { 0 };
+        };
+        if client.poll_flushed(cx).is_pending() {
+            return 0;
+        }
+        // What was not read yet is not lost with this client: it is let go by the next turn of its input.
+        if client.socket().failure().is_some() {
+            cx.waker().wake_by_ref();
+            return 0;
+        }
+        // A client whose own input is stuck cannot be asked to acknowledge: it may be waiting behind that input.
+        if self.input_held {
+            return TURN;
+        }
+        usize::try_from(client.credit()).unwrap_or(usize::MAX).min(TURN)
+    }
+
+    /// Output that is there and that the client was not sent yet, in bytes.
+    fn unsent(&self) -> u64 {
+        self.client.as_ref().map_or(0, |client| self.ring.end() - client.position())
+    }
+
+    /// Takes new output: sends what there is room for, and holds all of it.
+    fn send(&mut self, output: &[u8], room: usize, outbox: &mut Outbox) {
+        self.active = Instant::now();
+        let sent = match &mut self.client {
+            Some(client) => {
+                client.output(&output[..output.len().min(room)], outbox);
+                client.position()
+            }
+            None => u64::MAX,
+        };
+        self.ring.push(output, sent);
+        self.task.session.record.add_output(output.len());
+    }
+
+    /// Sends output that was there before the client, or that there was no room for. How much.
+    fn catch_up(&mut self, room: usize) -> usize {
+        let Some(client) = &mut self.client else { return 0 };
+        let (front, back) = self.ring.from(client.position());
+        let piece = if front.is_empty() { back } else { front };
+        let piece = &piece[..piece.len().min(room)];
+        with_scratch(|_, outbox| client.output(piece, outbox));
+        piece.len()
+    }
+}

@@ -1,0 +1,69 @@
+//! Which resume links a session admits.
+//!
+//! Every attachment is given a link. Whoever comes by one has arrived only when something is heard of it: until then
+//! the link it came by stays good, for the connection may have broken before the new one reached it. So there is a
+//! chain of links, each given to somebody who came by the one before; being heard of spends all but the last, and
+//! coming by one of them again spends all behind it.
+
+use std::sync::Arc;
+
+use polytty_dialect::Role;
+
+use super::SessionId;
+use crate::ticket::{Hash, Purpose, ResumeLink, ResumeLinks};
+
+/// Links that a session admits at once. At the bound the oldest is spent: whoever holds it has been given newer ones
+/// so many times.
+const MAX_CHAIN: usize = 8;
+
+/// The links of one session's writer.
+pub(super) struct WayBack {
+    links: Arc<ResumeLinks>,
+    session: SessionId,
+    chain: Vec<Hash>,
+}
+
+impl WayBack {
+    pub(super) fn new(links: Arc<ResumeLinks>, session: SessionId) -> Self {
+        Self { links, session, chain: Vec::new() }
+    }
+
+    /// Whether a client that comes by this link is let in.
+    pub(super) fn admits(&self, link: Hash) -> bool {
+        self.chain.contains(&link)
+    }
+
+    /// Somebody came by this link, or by an ordinary one: what was given to those before is spent.
+    pub(super) fn arrived(&mut self, by: Option<Hash>) {
+        let good = by.and_then(|link| self.chain.iter().position(|other| *other == link)).map_or(0, |at| at + 1);
+        self.chain.drain(good..).for_each(|link| self.links.spend(link));
+    }
+
+    /// A new link for whoever is there; `None` without randomness.
+    pub(super) fn issue(&mut self) -> Option<ResumeLink> {
+        let purpose = Purpose { session: self.session, role: Role::Writer, dialect: None };
+        let link = self.links.issue(purpose).ok()?;
+        if self.chain.len() == MAX_CHAIN {
+            self.links.spend(self.chain.remove(0));
+        }
+        self.chain.push(link.hash);
+        Some(link)
+    }
+
+    /// Whoever was given the last link has it: those before are spent.
+    pub(super) fn confirm(&mut self) {
+        let before = self.chain.len().saturating_sub(1);
+        self.chain.drain(..before).for_each(|link| self.links.spend(link));
+    }
+
+    /// How long a link lives.
+    pub(super) fn ttl(&self) -> std::time::Duration {
+        self.links.ttl()
+    }
+}
+
+impl Drop for WayBack {
+    fn drop(&mut self) {
+        self.arrived(None);
+    }
+}
