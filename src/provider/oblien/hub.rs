@@ -39,6 +39,10 @@ const LINGER: Duration = Duration::from_secs(10);
 /// How long the connection may be away while somebody waits for it.
 const AWAY: Duration = Duration::from_secs(300);
 
+/// How long after the answer to a deletion the next terminal is asked for. The server may give it the same id, and what
+/// the deleted one still said has another way to come than the answer.
+const AFTERMATH: Duration = Duration::from_millis(250);
+
 /// How often a list is asked for that does not come, and how far apart.
 const LISTINGS: u32 = 3;
 const LIST_AGAIN: Duration = Duration::from_secs(2);
@@ -81,6 +85,10 @@ pub(super) struct Hub {
     creating: u32,
     deleting: u32,
     calls: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// A call that was not polled yet wakes nobody.
+    has_new_call: bool,
+    /// When a terminal was last deleted.
+    deleted: Option<Instant>,
     is_listing: bool,
     list_failures: u32,
     list_at: Option<Instant>,
@@ -129,6 +137,8 @@ impl Hub {
             creating: 0,
             deleting: 0,
             calls: FuturesUnordered::new(),
+            has_new_call: false,
+            deleted: None,
             is_listing: false,
             list_failures: 0,
             list_at: None,
@@ -174,7 +184,7 @@ impl Hub {
             is_busy |= self.poll_write(cx);
             let now = Instant::now();
             let next = self.advance(now);
-            if is_busy {
+            if is_busy || std::mem::take(&mut self.has_new_call) {
                 continue;
             }
             if self.idle.is_some_and(|since| now >= since + LINGER) {
@@ -209,7 +219,8 @@ impl Hub {
         let mut next = self.catch_up(now);
         self.start_calls(now);
         if let Link::Open(_) = self.link {
-            next = earlier(next, self.list_at);
+            let aftermath = self.aftermath(now).filter(|_| !self.creates.is_empty());
+            next = earlier(next, earlier(self.list_at, aftermath));
         }
         if let Link::Closed(not_before) = self.link {
             self.creates.retain(|opener| !opener.reply.is_closed());
@@ -230,6 +241,11 @@ impl Hub {
             && self.calls.is_empty();
         self.idle = is_idle.then(|| self.idle.unwrap_or(now));
         earlier(next, self.idle.map(|since| since + LINGER))
+    }
+
+    /// Until when a deleted terminal may still say something, if that is not over.
+    fn aftermath(&self, now: Instant) -> Option<Instant> {
+        self.deleted.map(|at| at + AFTERMATH).filter(|until| now < *until)
     }
 
     /// Whether somebody waits for the connection.

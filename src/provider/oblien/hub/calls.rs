@@ -11,9 +11,9 @@ use super::super::strangers::Marks;
 use super::super::target::What;
 use super::super::terminal::unverifiable;
 use super::{AWAY, Hub, LIST_AGAIN, LISTINGS, Link, Opener};
-use crate::provider::Failure;
 use crate::provider::dial::Stream;
 use crate::provider::shared::{Line, LineId};
+use crate::provider::{BoxFuture, Failure};
 use crate::socket::{Options, Role, Socket};
 
 /// The largest message that is taken: a whole ring of the largest size in one, and as much again.
@@ -49,7 +49,7 @@ impl Hub {
         self.link = Link::Dialling;
         let (api, last) = (self.api.clone(), self.token.clone());
         let pong_within = api.settings().pong_timeout.unwrap_or(NEVER);
-        self.calls.push(Box::pin(async move {
+        self.call(Box::pin(async move {
             let dialled = async {
                 let (stream, already_read, token): (Stream, Bytes, Token) = api.connect(last).await?;
                 let options =
@@ -60,13 +60,18 @@ impl Hub {
         }));
     }
 
+    fn call(&mut self, call: BoxFuture<'static, Done>) {
+        self.calls.push(call);
+        self.has_new_call = true;
+    }
+
     /// Starts what waits and may go.
     pub(super) fn start_calls(&mut self, now: Instant) {
         if self.creating == 0 {
             while let Some(deletion) = self.deletes.pop_front() {
                 self.deleting += 1;
                 let (api, id) = (self.api.clone(), deletion.id);
-                self.calls.push(Box::pin(async move {
+                self.call(Box::pin(async move {
                     let mut result = api.delete(id).await;
                     if result.is_err() {
                         result = api.delete(id).await;
@@ -78,7 +83,7 @@ impl Hub {
         if !matches!(self.link, Link::Open(_)) {
             return;
         }
-        if self.deleting == 0 && self.deletes.is_empty() {
+        if self.deleting == 0 && self.deletes.is_empty() && self.aftermath(now).is_none() {
             while let Some(opener) = self.creates.pop_front() {
                 self.create(opener);
             }
@@ -100,7 +105,7 @@ impl Hub {
         self.creating += 1;
         let (api, command, marks) = (self.api.clone(), command.clone(), self.strangers.mark());
         // Once asked for, it is seen to the end, even if nobody waits any more: only the answer tells what to end.
-        self.calls.push(Box::pin(async move {
+        self.call(Box::pin(async move {
             let result = api.create(&command, opener.size).await;
             Done::Created(opener, marks, result)
         }));
@@ -114,17 +119,17 @@ impl Hub {
         }
         self.is_listing = true;
         let (api, asked) = (self.api.clone(), self.stamp());
-        self.calls.push(Box::pin(async move { Done::Listed(asked, api.list().await) }));
+        self.call(Box::pin(async move { Done::Listed(asked, api.list().await) }));
     }
 
     pub(super) fn ask_scrollback(&mut self, line: LineId, id: TerminalId, since: u64) {
         let api = self.api.clone();
-        self.calls.push(Box::pin(async move { Done::Scrollback(line, since, api.scrollback(id).await) }));
+        self.call(Box::pin(async move { Done::Scrollback(line, since, api.scrollback(id).await) }));
     }
 
     /// Leaves a connection that is of no more use.
     pub(super) fn part(&mut self, socket: Box<Socket<Stream>>) {
-        self.calls.push(Box::pin(async move {
+        self.call(Box::pin(async move {
             socket.part().await;
             Done::Left
         }));
@@ -140,6 +145,7 @@ impl Hub {
             }
             Done::Deleted(deletion, result) => {
                 self.deleting -= 1;
+                self.deleted = Some(Instant::now());
                 if let Err(failure) = result {
                     let (id, detail) = (deletion.id.byte(), failure.detail);
                     tracing::warn!(place = ?self.place, id, ?detail, "a terminal could not be deleted");

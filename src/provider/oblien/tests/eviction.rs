@@ -23,7 +23,7 @@ async fn after_an_eviction_nothing_is_shown_twice_and_nothing_is_missing() {
     terminal.upstream.resize(Size::new(132, 43).unwrap());
     world.server.until(|books| books.heard.len() == 1).await;
     let lost = Instant::now();
-    world.server.evicts();
+    world.server.has_evicted().await;
     world.server.says(1, b"said while nobody listened\r\n");
     terminal.types("typed while nobody listened");
     terminal.shows("said while nobody listened\r\n").await;
@@ -67,7 +67,7 @@ async fn a_process_that_ended_meanwhile_has_the_rest_of_its_output() {
 #[tokio::test]
 async fn another_terminal_of_the_same_id_is_never_shown() {
     let (world, mut terminal) = world_with_past().await;
-    world.server.evicts();
+    world.server.has_evicted().await;
     world.server.change(|books| {
         books.terminals.clear();
         books.add(1, true);
@@ -151,4 +151,82 @@ async fn a_workspace_that_is_out_of_order_for_a_while_is_waited_for() {
     world.server.says(1, b"back");
     terminal.shows("back").await;
     assert_eq!(terminal.text(), format!("{}back", std::str::from_utf8(PAST).unwrap()));
+}
+
+#[tokio::test]
+async fn without_a_list_only_a_terminal_whose_output_proves_it_is_known_again() {
+    let (world, mut proven) = world_with_past().await;
+    let mut young = world.open().await;
+    world.server.says(2, b"$ ");
+    young.shows("$ ").await;
+    world.server.until(|books| books.requests.iter().filter(|r| r.starts_with("GET /terminals ")).count() == 2).await;
+    world.server.change(|books| books.list_status = Some(500));
+    world.server.has_evicted().await;
+    world.server.says(1, b"known");
+    world.server.says(2, b"unknown");
+    proven.shows("known").await;
+    assert_eq!(young.end().await.unwrap_err().code, Code::ProviderLost);
+    assert_eq!(young.text(), "$ ");
+}
+
+#[tokio::test]
+async fn a_young_terminal_is_known_by_the_list_and_all_that_it_said() {
+    let world = World::new().await;
+    let mut young = world.open().await;
+    world.server.says(1, b"$ ");
+    young.shows("$ ").await;
+    world.server.receives("GET /terminals ").await;
+    world.server.has_evicted().await;
+    world.server.says(1, b"hi\r\n$ ");
+    young.shows("hi\r\n$ ").await;
+    assert_eq!(young.text(), "$ hi\r\n$ ");
+    assert!(young.notices.is_empty());
+}
+
+/// A server that is gone without a word is noticed by its silence, and looked for anew.
+#[tokio::test]
+async fn a_connection_that_answers_no_ping_is_made_anew() {
+    let world = World::with(|settings| settings.pong_timeout = Some(Duration::from_millis(300))).await;
+    let mut terminal = world.open().await;
+    world.server.says(1, PAST);
+    terminal.shows(std::str::from_utf8(PAST).unwrap()).await;
+    world.server.receives("GET /terminals ").await;
+    world.server.goes_deaf();
+    // Any message wakes the server, which then no longer reads.
+    world.server.says(1, b"last ");
+    terminal.shows("last ").await;
+    tokio::time::timeout(DEADLINE, async {
+        while world.server.change(|books| books.upgrades) < 2 {
+            // The session's task, which is what keeps the hub's lines empty.
+            let _ = terminal.is_silent().await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("a new connection");
+}
+
+/// Round after round, nothing is left at the server and nothing in the provider.
+#[tokio::test]
+async fn a_hundred_sessions_leave_nothing_behind() {
+    let world = World::new().await;
+    for round in 0..100_u32 {
+        let mut terminal = world.open().await;
+        if round % 3 == 0 {
+            world.server.says(1, b"bye");
+            world.server.exits(1, 0);
+            terminal.end().await.unwrap();
+        }
+        terminal.upstream.end().await;
+        world.server.until(|books| books.terminals.is_empty()).await;
+    }
+    assert_eq!(world.server.change(|books| books.upgrades), 1);
+    // Ten seconds later, the hub has left, too.
+    tokio::time::timeout(DEADLINE, async {
+        while !world.provider.hubs.lock().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("the hub has left");
 }

@@ -39,8 +39,12 @@ pub(super) struct Books {
     pub(super) early: Option<Vec<u8>>,
     pub(super) upgrade_status: Option<u16>,
     pub(super) list_status: Option<u16>,
+    /// WebSockets are not read any more.
+    is_deaf: bool,
     /// How many WebSockets there have been.
     pub(super) upgrades: u32,
+    /// How many of them were taken away and have left.
+    pub(super) left: u32,
     births: u32,
     socket: Option<mpsc::UnboundedSender<Message>>,
 }
@@ -145,6 +149,18 @@ impl Server {
             books.send(Message::Close(None));
             books.socket = None;
         });
+    }
+
+    /// The same, and the client has noticed.
+    pub(super) async fn has_evicted(&self) {
+        let left = self.change(|books| books.left);
+        self.evicts();
+        self.until(|books| books.left > left).await;
+    }
+
+    /// The connection stays, and nobody serves it any more.
+    pub(super) fn goes_deaf(&self) {
+        self.change(|books| books.is_deaf = true);
     }
 }
 
@@ -291,10 +307,11 @@ async fn talk(mut socket: WebSocketStream<TcpStream>, books: Arc<watch::Sender<B
                 None => {
                     // Replaced: whatever still comes is not for anybody.
                     while let Some(Ok(_)) = socket.next().await {}
+                    books.send_modify(|books| books.left += 1);
                     return;
                 }
             },
-            message = socket.next() => match message {
+            message = socket.next(), if !books.borrow().is_deaf => match message {
                 Some(Ok(Message::Binary(bytes))) => {
                     let heard = format!("binary <{:02x}>{}", bytes[0], String::from_utf8_lossy(&bytes[1..]));
                     books.send_modify(|books| books.heard.push(heard));
