@@ -45,7 +45,7 @@ fn the_transcript_holds() {
     for step in &transcript.steps {
         match &step.action {
             Action::Read { kind, payload, expected } => {
-                assert_eq!(&read(*kind, payload), expected, "line {}", step.line)
+                assert_eq!(&read(*kind, payload), expected, "line {}", step.line);
             }
             Action::Call { call, sent, .. } => assert_eq!(&self::call(call), sent, "line {}", step.line),
         }

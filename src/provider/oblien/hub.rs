@@ -270,7 +270,7 @@ impl Hub {
                     self.ask_scrollback(line, id, since);
                 }
                 Step::Over(exit) => self.over(line, exit),
-                Step::Lost(failure) => self.fail(line, failure),
+                Step::Lost(failure) => self.drop_terminal(line, failure),
             }
             if self.terminals.get(&line).is_some_and(|terminal| !terminal.is_catching()) {
                 self.enqueue(line);
@@ -303,7 +303,8 @@ impl Hub {
         let Some(terminal) = self.remove(line) else { return };
         // Terminals count against the workspace until they are deleted.
         if !terminal.was_there || self.api.settings().end_attached {
-            self.deletes.push_back(Deletion { id: terminal.id, line: None });
+            let deletion = self.deletion(&terminal);
+            self.deletes.push_back(deletion);
         }
         terminal.line.exit(exit);
     }
@@ -312,7 +313,8 @@ impl Hub {
     fn fail(&mut self, line: LineId, failure: Failure) {
         let Some(terminal) = self.remove(line) else { return };
         if !terminal.was_there {
-            self.deletes.push_back(Deletion { id: terminal.id, line: None });
+            let deletion = self.deletion(&terminal);
+            self.deletes.push_back(deletion);
         }
         terminal.line.fail(failure);
     }
@@ -334,7 +336,15 @@ impl Hub {
             return;
         }
         // The line is let go when the terminal is gone: so long the session waits.
-        self.deletes.push_back(Deletion { id: terminal.id, line: Some(terminal.line) });
+        let deletion = self.deletion(&terminal);
+        self.deletes.push_back(Deletion { line: Some(terminal.line), ..deletion });
+    }
+
+    /// How to end a terminal. Without a connection, or on one that has yet to show it, its id may have been given to
+    /// another by now.
+    fn deletion(&self, terminal: &Terminal) -> Deletion {
+        let is_certain = matches!(self.link, Link::Open(_)) && !terminal.is_catching();
+        Deletion { id: terminal.id, line: None, only_if_born: terminal.born.clone().filter(|_| !is_certain) }
     }
 
     fn remove(&mut self, line: LineId) -> Option<Terminal> {

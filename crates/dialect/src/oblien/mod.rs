@@ -18,7 +18,7 @@ use std::io::Write as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-pub use replay::{CERTAIN, MAX_HELD, Match, RING, Replay, Tail};
+pub use replay::{CERTAIN, MAX_HELD, MAX_UNFETCHED, Match, RING, Replay, Tail};
 
 use crate::{Exit, Kind, Message, Outbox, Size};
 

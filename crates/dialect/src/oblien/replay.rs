@@ -23,6 +23,9 @@ pub const RING: usize = 64 * 1024;
 /// The largest ring that a server can be asked for, in bytes; no replay is longer.
 pub const MAX_HELD: usize = 256 * 1024;
 
+/// What is held at most with an answer that nobody has fetched, in bytes. Beyond it the answer becomes a gap.
+pub const MAX_UNFETCHED: usize = 4 * MAX_HELD;
+
 /// An overlap of so many bytes is no coincidence.
 pub const CERTAIN: usize = 64;
 
@@ -84,7 +87,8 @@ pub enum Match {
 }
 
 /// Collects what a server sends of one terminal after a connect, until it is known how that continues what was
-/// delivered before. Holds at most [`MAX_HELD`] bytes; beyond them there can only be a gap, and the oldest go.
+/// delivered before. Holds at most [`MAX_HELD`] bytes while that is open, and [`MAX_UNFETCHED`] when it is known; where it
+/// is a gap, the newest [`MAX_HELD`].
 #[derive(Clone, Debug, Default)]
 pub struct Replay {
     held: Vec<u8>,
@@ -105,24 +109,36 @@ impl Replay {
 
     /// Takes what was received; the answer, once it is certain. `tail` must be the same in all calls.
     pub fn push(&mut self, tail: &Tail, bytes: &[u8]) -> Option<Match> {
-        let room = MAX_HELD - self.held.len();
-        let (bytes, beyond) = bytes.split_at(bytes.len().min(room));
+        let undecided = match self.verdict {
+            None => bytes.len().min(MAX_HELD - self.held.len()),
+            Some(_) => 0,
+        };
+        let (bytes, beyond) = bytes.split_at(undecided);
         self.held.extend_from_slice(bytes);
         if self.verdict.is_none() && self.search(tail) && self.matched >= CERTAIN {
             self.verdict = Some(Match::Overlap(self.matched));
         }
         if !beyond.is_empty() {
-            // A replay is never longer.
-            if self.settle(tail) == Match::Gap {
-                let excess = beyond.len().min(self.held.len());
-                self.held.drain(..excess);
-                let from = beyond.len().saturating_sub(MAX_HELD);
-                self.held.extend_from_slice(&beyond[from..]);
-            } else {
-                self.held.extend_from_slice(beyond);
-            }
+            // A replay is never longer than what is held undecided.
+            self.settle(tail);
+            self.append(beyond);
         }
         self.verdict
+    }
+
+    /// Takes what comes behind the answer, until that is fetched.
+    fn append(&mut self, bytes: &[u8]) {
+        if self.held.len() + bytes.len() > MAX_UNFETCHED {
+            self.verdict = Some(Match::Gap);
+        }
+        if self.verdict == Some(Match::Gap) {
+            let bytes = &bytes[bytes.len().saturating_sub(MAX_HELD)..];
+            let excess = (self.held.len() + bytes.len()).saturating_sub(MAX_HELD);
+            self.held.drain(..excess);
+            self.held.extend_from_slice(bytes);
+        } else {
+            self.held.extend_from_slice(bytes);
+        }
     }
 
     /// The answer now that the whole replay is there, as far as one can know.

@@ -6,7 +6,7 @@ use polytty_dialect::oblien::TerminalId;
 use tokio::time::Instant;
 
 use super::super::access::Token;
-use super::super::api::{CreateError, List};
+use super::super::api::{Api, CreateError, List};
 use super::super::strangers::Marks;
 use super::super::target::What;
 use super::super::terminal::unverifiable;
@@ -29,6 +29,8 @@ const NEVER: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);
 pub(super) struct Deletion {
     pub(super) id: TerminalId,
     pub(super) line: Option<Line>,
+    /// Whether the list has to be asked first: only the terminal that was made then is meant.
+    pub(super) only_if_born: Option<String>,
 }
 
 /// What a call came to.
@@ -70,11 +72,11 @@ impl Hub {
         if self.creating == 0 {
             while let Some(deletion) = self.deletes.pop_front() {
                 self.deleting += 1;
-                let (api, id) = (self.api.clone(), deletion.id);
+                let api = self.api.clone();
                 self.call(Box::pin(async move {
-                    let mut result = api.delete(id).await;
+                    let mut result = delete(&api, &deletion).await;
                     if result.is_err() {
-                        result = api.delete(id).await;
+                        result = delete(&api, &deletion).await;
                     }
                     Done::Deleted(deletion, result)
                 }));
@@ -282,7 +284,18 @@ impl Hub {
         let lost = unverifiable(failure.detail);
         let catching = self.terminals.iter().filter(|(_, terminal)| terminal.is_catching() && terminal.since < asked);
         for line in catching.map(|(line, _)| *line).collect::<Vec<_>>() {
-            self.fail(line, lost.clone());
+            self.drop_terminal(line, lost.clone());
         }
     }
+}
+
+async fn delete(api: &Api, deletion: &Deletion) -> Result<(), Failure> {
+    if let Some(born) = &deletion.only_if_born {
+        let list = api.list().await?;
+        let entry = list.terminals.iter().find(|entry| entry.id == deletion.id);
+        if entry.is_none_or(|entry| entry.born.as_ref().is_some_and(|theirs| theirs != born)) {
+            return Ok(());
+        }
+    }
+    api.delete(deletion.id).await
 }

@@ -17,7 +17,7 @@ async fn world_with_past() -> (World, Terminal) {
     (world, terminal)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn after_an_eviction_nothing_is_shown_twice_and_nothing_is_missing() {
     let (world, mut terminal) = world_with_past().await;
     terminal.upstream.resize(Size::new(132, 43).unwrap());
@@ -41,7 +41,7 @@ async fn after_an_eviction_nothing_is_shown_twice_and_nothing_is_missing() {
     });
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_gap_is_told() {
     let (world, mut terminal) = world_with_past().await;
     world.server.evicts();
@@ -52,7 +52,7 @@ async fn a_gap_is_told() {
     assert_eq!(terminal.output[PAST.len()..], news[news.len() - (64 << 10)..]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_process_that_ended_meanwhile_has_the_rest_of_its_output() {
     let (world, mut terminal) = world_with_past().await;
     world.server.evicts();
@@ -64,7 +64,7 @@ async fn a_process_that_ended_meanwhile_has_the_rest_of_its_output() {
     world.server.receives("DELETE /terminals/1").await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn another_terminal_of_the_same_id_is_never_shown() {
     let (world, mut terminal) = world_with_past().await;
     world.server.has_evicted().await;
@@ -83,7 +83,7 @@ async fn another_terminal_of_the_same_id_is_never_shown() {
     });
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_terminal_that_is_gone_is_lost() {
     let (world, mut terminal) = world_with_past().await;
     world.server.change(|books| books.terminals.clear());
@@ -91,7 +91,7 @@ async fn a_terminal_that_is_gone_is_lost() {
     assert_eq!(terminal.end().await.unwrap_err().code, Code::ProviderLost);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nobody_is_evicted_for_a_session_that_nobody_attends() {
     let (world, mut terminal) = world_with_past().await;
     terminal.upstream.attended(false);
@@ -113,7 +113,7 @@ async fn nobody_is_evicted_for_a_session_that_nobody_attends() {
     assert!(world.server.change(|books| books.terminals.is_empty()));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_fifth_eviction_within_five_minutes_is_the_end() {
     let (world, mut terminal) = world_with_past().await;
     let started = Instant::now();
@@ -130,7 +130,24 @@ async fn the_fifth_eviction_within_five_minutes_is_the_end() {
     assert_eq!(world.server.change(|books| books.upgrades), 5);
 }
 
-#[tokio::test]
+/// The workspace was started anew while nobody looked, and the id belongs to somebody else.
+#[tokio::test(start_paused = true)]
+async fn another_terminal_of_the_same_id_is_never_ended() {
+    let (world, mut terminal) = world_with_past().await;
+    terminal.upstream.attended(false);
+    terminal.types("x");
+    world.server.hears("binary <01>x").await;
+    world.server.has_evicted().await;
+    world.server.change(|books| {
+        books.terminals.clear();
+        books.add(1, true);
+    });
+    terminal.upstream.end().await;
+    let requests = world.server.requests().join("\n");
+    assert!(!requests.contains("DELETE") && world.server.change(|books| books.terminals.len()) == 1, "{requests}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_workspace_that_stopped_is_told_as_such() {
     let (world, mut terminal) = world_with_past().await;
     world.server.change(|books| books.status = json!({"success": true, "enabled": true, "running": false}));
@@ -138,7 +155,7 @@ async fn a_workspace_that_stopped_is_told_as_such() {
     assert_eq!(terminal.end().await.unwrap_err().code, Code::ProviderNotRunning);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_workspace_that_is_out_of_order_for_a_while_is_waited_for() {
     let (world, mut terminal) = world_with_past().await;
     world.server.change(|books| books.upgrade_status = Some(503));
@@ -153,7 +170,7 @@ async fn a_workspace_that_is_out_of_order_for_a_while_is_waited_for() {
     assert_eq!(terminal.text(), format!("{}back", std::str::from_utf8(PAST).unwrap()));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_a_list_only_a_terminal_whose_output_proves_it_is_known_again() {
     let (world, mut proven) = world_with_past().await;
     let mut young = world.open().await;
@@ -169,7 +186,7 @@ async fn without_a_list_only_a_terminal_whose_output_proves_it_is_known_again() 
     assert_eq!(young.text(), "$ ");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_young_terminal_is_known_by_the_list_and_all_that_it_said() {
     let world = World::new().await;
     let mut young = world.open().await;
@@ -184,7 +201,7 @@ async fn a_young_terminal_is_known_by_the_list_and_all_that_it_said() {
 }
 
 /// A server that is gone without a word is noticed by its silence, and looked for anew.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_answers_no_ping_is_made_anew() {
     let world = World::with(|settings| settings.pong_timeout = Some(Duration::from_millis(300))).await;
     let mut terminal = world.open().await;
@@ -207,7 +224,7 @@ async fn a_connection_that_answers_no_ping_is_made_anew() {
 }
 
 /// Round after round, nothing is left at the server and nothing in the provider.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_hundred_sessions_leave_nothing_behind() {
     let world = World::new().await;
     for round in 0..100_u32 {

@@ -122,6 +122,18 @@ fn what_is_held_has_a_bound_and_keeps_the_newest() {
 }
 
 #[test]
+fn an_answer_that_nobody_fetches_becomes_a_gap() {
+    let seen = log(0..100);
+    let (tail, mut replay) = (tail(&seen, true), Replay::new());
+    assert_eq!(replay.push(&tail, &seen), Some(Match::Overlap(seen.len())));
+    let news = vec![b'x'; MAX_UNFETCHED - seen.len()];
+    assert_eq!(replay.push(&tail, &news), Some(Match::Overlap(seen.len())));
+    assert_eq!(replay.held().len(), MAX_UNFETCHED);
+    assert_eq!(replay.push(&tail, b"y"), Some(Match::Gap));
+    assert_eq!((replay.held().len(), replay.held().last()), (MAX_HELD, Some(&b'y')));
+}
+
+#[test]
 fn output_that_cannot_be_told_apart_costs_no_more_than_any_other() {
     // Quadratic work would take minutes here.
     let (tail, mut replay) = (tail(&vec![b'a'; RING], true), Replay::new());
