@@ -17,7 +17,8 @@ use crate::edge::{Edge, Pages, TlsError, acceptor, bind};
 use crate::limit::MintRate;
 use crate::observe::{Admin, Metrics, Readiness};
 use crate::provider::{
-    DecthingsProvider, Dialer, DockhandProvider, EciProvider, Entry, Kind, LocalProvider, PaiDlcProvider, RootsError,
+    DecthingsProvider, Dialer, DockhandProvider, EciProvider, Entry, Kind, LocalProvider, OblienProvider, PaiDlcProvider,
+    RootsError,
 };
 use crate::session::{Lifetimes, ScreenPolicy, Scrollbacks, Sessions, Settings};
 use crate::ticket::{MemoryStore, ResumeLinks, Tickets};
@@ -195,6 +196,7 @@ fn entry(provider: Provider) -> Result<Entry, StartError> {
         }
         ProviderKind::Dockhand(settings) => Box::new(DockhandProvider::new(settings, dialer()?)),
         ProviderKind::Decthings(settings) => Box::new(DecthingsProvider::new(name.clone(), settings, dialer()?)),
+        ProviderKind::Oblien(settings) => Box::new(OblienProvider::new(name.clone(), settings, dialer()?)),
         ProviderKind::Local(settings) => Box::new(LocalProvider::new(name.clone(), settings)),
     };
     Ok(Entry::new(name, known, max_sessions, open_timeout, provider))

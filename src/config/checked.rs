@@ -196,6 +196,8 @@ pub enum ProviderKind {
     Dockhand(Dockhand),
     /// Decthings (Terminal / launchTerminalSession).
     Decthings(Decthings),
+    /// Oblien workspaces.
+    Oblien(Oblien),
     /// A PTY on this machine.
     Local(Local),
 }
@@ -209,6 +211,7 @@ impl ProviderKind {
             Self::Eci(_) => "eci",
             Self::Dockhand(_) => "dockhand",
             Self::Decthings(_) => "decthings",
+            Self::Oblien(_) => "oblien",
             Self::Local(_) => "local",
         }
     }
@@ -221,6 +224,7 @@ impl ProviderKind {
             Self::Eci(_) => "ECI",
             Self::Dockhand(_) => "Dockhand",
             Self::Decthings(_) => "Decthings",
+            Self::Oblien(_) => "Oblien",
             Self::Local(_) => "This machine",
         }
     }
@@ -353,6 +357,74 @@ pub enum Writes {
     WebSocket,
     /// They are posted one by one, as the official clients do.
     Http,
+}
+
+/// `kind = "oblien"`. At least one of `client` and `token` is there.
+#[derive(Clone, Debug)]
+pub struct Oblien {
+    /// The control plane. Default `https://api.oblien.com`. `http` only with `allow_private`.
+    pub api_url: BaseUrl,
+    /// The gateway to the workspaces' data plane. Default `https://workspace.oblien.com`. `http` only with
+    /// `allow_private`.
+    pub gateway_url: BaseUrl,
+    /// The API key, by which tokens are asked for.
+    pub client: Option<OblienClient>,
+    /// A token of `workspace` for the data plane, used until it is refused.
+    pub token: Option<Secret>,
+    /// The workspace of targets that name none.
+    pub workspace: Option<String>,
+    /// Whether a workspace's runtime access may be enabled where it is not. Default true.
+    pub enable_access: bool,
+    /// What the control plane calls runtime access in its paths. Default `runtime-api-access`.
+    pub access_path: AccessPath,
+    /// Where the token stands in the WebSocket's opening request. Default `header`.
+    pub websocket_token: TokenPlace,
+    /// How long a token is used that was asked for. Default `55m`, 1 s to 30 d.
+    pub token_lifetime: Duration,
+    /// Terminals that a runtime of a workspace takes at once. Default 10, 1 to 255.
+    pub max_terminals: u32,
+    /// How long an answer to a ping may take; `None` when none is to be expected. Default `20s`.
+    pub pong_timeout: Option<Duration>,
+    /// Whether a session that was attached to an existing terminal ends it when it is ended. Default true.
+    pub end_attached: bool,
+}
+
+/// An API key of Oblien.
+#[derive(Clone, Debug)]
+pub struct OblienClient {
+    /// Its id.
+    pub id: String,
+    /// Its secret.
+    pub secret: Secret,
+}
+
+/// `access_path`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessPath {
+    /// `runtime-api-access`, of the vendor's client and the newer documents.
+    Runtime,
+    /// `internal-api-access`, of the older documents.
+    Internal,
+}
+
+impl AccessPath {
+    /// As it stands in the path.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Runtime => "runtime-api-access",
+            Self::Internal => "internal-api-access",
+        }
+    }
+}
+
+/// `websocket_token`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenPlace {
+    /// `Authorization: Bearer`, as the documents have it.
+    Header,
+    /// `?token=`, as the vendor's client for browsers has it.
+    Query,
 }
 
 /// `kind = "local"`

@@ -3,6 +3,7 @@
 mod decthings;
 mod dockhand;
 mod eci;
+mod oblien;
 
 use std::time::Duration;
 
@@ -18,14 +19,16 @@ enum KindName {
     PaiDlc,
     Eci,
     Dockhand,
+    Oblien,
     Decthings,
     Local,
 }
 
-const KINDS: [(&str, KindName); 5] = [
+const KINDS: [(&str, KindName); 6] = [
     ("pai-dlc", KindName::PaiDlc),
     ("eci", KindName::Eci),
     ("dockhand", KindName::Dockhand),
+    ("oblien", KindName::Oblien),
     ("decthings", KindName::Decthings),
     ("local", KindName::Local),
 ];
@@ -33,7 +36,7 @@ const KINDS: [(&str, KindName); 5] = [
 /// One entry, its kind's keys included.
 pub(super) fn provider(section: &mut Section<'_>) -> Read<Provider> {
     let name = section.required("name", A_NAME, name);
-    let expected = r#""pai-dlc", "eci", "dockhand", "decthings" or "local""#;
+    let expected = r#""pai-dlc", "eci", "dockhand", "oblien", "decthings" or "local""#;
     let kind = section.required("kind", expected, |field| field.one_of(&KINDS));
     let max_sessions = section.or("max_sessions", 1000, |field| field.number(COUNTS));
     let open_timeout = section.or("open_timeout", Duration::from_secs(15), |field| field.duration(TIMEOUTS));
@@ -44,6 +47,7 @@ pub(super) fn provider(section: &mut Section<'_>) -> Read<Provider> {
         Ok(KindName::Eci) => eci::eci(section, allow_private).map(ProviderKind::Eci),
         Ok(KindName::Dockhand) => dockhand::dockhand(section, allow_private).map(ProviderKind::Dockhand),
         Ok(KindName::Decthings) => decthings::decthings(section, allow_private).map(ProviderKind::Decthings),
+        Ok(KindName::Oblien) => oblien::oblien(section, allow_private).map(ProviderKind::Oblien),
         Ok(KindName::Local) => local(section).map(ProviderKind::Local),
         Err(told) => {
             section.give_up(told);

@@ -9,6 +9,7 @@ mod dial;
 mod dockhand;
 mod entry;
 mod local;
+mod oblien;
 #[cfg(test)]
 mod scripted;
 mod shared;
@@ -28,6 +29,8 @@ pub use dial::{Dialer, RootsError};
 pub use dockhand::DockhandProvider;
 pub use entry::{Entry, Health, Kind};
 pub use local::LocalProvider;
+pub use oblien::OblienProvider;
+pub(crate) use oblien::is_workspace as is_oblien_workspace;
 
 /// A future that a trait object hands out.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

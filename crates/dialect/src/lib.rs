@@ -16,6 +16,7 @@
 //! | `channel` | [`channel`] | upstream for ECI; Kubernetes' framings with and without subprotocol |
 //! | `dockhand` | [`dockhand`] | upstream |
 //! | Decthings | [`decthings`] | provider; many terminals on one socket, so neither face fits it |
+//! | Oblien's | [`oblien`] | upstream, many terminals over one connection |
 
 mod code;
 mod event;
@@ -29,6 +30,7 @@ pub mod channel;
 pub mod dockhand;
 pub mod decthings;
 pub mod json;
+pub mod oblien;
 pub mod operation;
 pub mod polytty_v1;
 pub mod raw;

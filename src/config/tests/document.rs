@@ -7,13 +7,16 @@ use super::*;
 const DOCUMENT: &str = include_str!("../../../proxy.toml");
 
 /// The secrets that the examples refer to.
-const SECRETS: [(&str, &str); 6] = [
+const SECRETS: [(&str, &str); 9] = [
     ("ALIBABA_CLOUD_ACCESS_KEY_ID", "id"),
     ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "secret"),
     ("ALIBABA_CLOUD_SECURITY_TOKEN", "token"),
     ("DOCKHAND_TOKEN", "token"),
     ("DOCKHAND_PASSWORD", "password"),
     ("DECTHINGS_API_KEY", "key"),
+    ("OBLIEN_CLIENT_ID", "id"),
+    ("OBLIEN_CLIENT_SECRET", "secret"),
+    ("OBLIEN_TOKEN", "token"),
 ];
 
 /// The lines with every key and section that is commented out made real.
@@ -73,7 +76,7 @@ fn every_key_is_required_or_has_its_default_or_says_that_there_is_none() {
         };
         *seen.entry(class).or_default() += 1;
     }
-    assert_eq!(seen, BTreeMap::from([("default", 44), ("none", 4), ("required", 30)]));
+    assert_eq!(seen, BTreeMap::from([("default", 53), ("none", 6), ("required", 34)]));
 }
 
 #[test]

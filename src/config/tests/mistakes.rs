@@ -90,7 +90,7 @@ proxy.toml:38:19: providers.pai.websocket_hosts: expected a list of hosts such a
 proxy.toml:39:16: providers.pai.open_timeout: expected a duration such as \"30s\" (from 100ms to 10m), found \"0s\"
 proxy.toml:40:3: providers.pai.shel: unknown key; the keys here are name, kind, max_sessions, open_timeout, ca, allow_private, region, endpoint, access_key_id, access_key_secret, security_token, websocket_hosts
 proxy.toml:43:8: providers.pai.name: a second entry of this name; the first is at proxy.toml:32:8, and names are unique
-proxy.toml:44:8: providers.pai.kind: expected \"pai-dlc\" or \"eci\" or \"dockhand\" or \"decthings\" or \"local\" (did you mean \"local\"?), found \"locale\"
+proxy.toml:44:8: providers.pai.kind: expected \"pai-dlc\" or \"eci\" or \"dockhand\" or \"oblien\" or \"decthings\" or \"local\" (did you mean \"local\"?), found \"locale\"
 proxy.toml:47:1: providers[2].name: required: expected a name of at most 64 letters, digits, '.', '_' and '-' that begins with a letter or digit, found nothing
 proxy.toml:49:20: providers[2].commands[0][1]: expected a string without NUL characters, found the number 1
 proxy.toml:49:24: providers[2].commands[1]: expected a list of commands, each a list of a program and its arguments, such as [[\"/bin/bash\", \"-l\"]], found a list

@@ -4,6 +4,7 @@ mod decthings;
 mod document;
 mod layering;
 mod mistakes;
+mod oblien;
 mod secrets;
 
 use std::path::{Path, PathBuf};
