@@ -17,8 +17,8 @@ use crate::edge::{Edge, Pages, TlsError, acceptor, bind};
 use crate::limit::MintRate;
 use crate::observe::{Admin, Metrics, Readiness};
 use crate::provider::{
-    DecthingsProvider, Dialer, DockhandProvider, EciProvider, Entry, Kind, LocalProvider, OblienProvider, PaiDlcProvider,
-    RootsError,
+    DecthingsProvider, Dialer, DockhandProvider, EciProvider, Entry, Kind, LocalProvider, OblienProvider,
+    PaiDlcProvider, RootsError,
 };
 use crate::session::{Lifetimes, ScreenPolicy, Scrollbacks, Sessions, Settings};
 use crate::ticket::{MemoryStore, ResumeLinks, Tickets};

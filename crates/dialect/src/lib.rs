@@ -27,8 +27,8 @@ mod object;
 mod size;
 
 pub mod channel;
-pub mod dockhand;
 pub mod decthings;
+pub mod dockhand;
 pub mod json;
 pub mod oblien;
 pub mod operation;

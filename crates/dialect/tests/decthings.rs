@@ -180,7 +180,7 @@ fn read(payload: &[u8]) -> Read {
         Ok(Incoming::Ignored) => "ignored".to_owned(),
         Err(bad) => format!("bad {bad}"),
     };
-    Read { bytes, event }
+    Read { bytes, event, ..Read::default() }
 }
 
 fn reply_words(reply: Result<Reply, BadMessage>) -> String {

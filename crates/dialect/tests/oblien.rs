@@ -19,7 +19,7 @@ fn read(kind: Kind, payload: &[u8]) -> Read {
         Event::Exit(id, exit) => (String::new(), format!("exit {id} {:?}", exit.code)),
         Event::Ignored => (String::new(), "ignored".to_owned()),
     };
-    Read { bytes, event }
+    Read { bytes, event, ..Read::default() }
 }
 
 fn call(call: &str) -> Vec<(Kind, Vec<u8>)> {

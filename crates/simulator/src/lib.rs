@@ -14,6 +14,7 @@ pub mod decthings;
 pub mod dockhand;
 pub mod eci;
 mod fault;
+mod kind;
 mod net;
 pub mod oblien;
 pub mod pai_dlc;
@@ -24,3 +25,4 @@ mod web;
 
 pub use clock::{Clock, ManualClock};
 pub use fault::{Description, Fault, FaultSwitch, Stage};
+pub use kind::{Kind, Simulator, Start};
