@@ -18,7 +18,7 @@ use polytty_dialect::{Code, Exit, Size};
 use serde_json::Value;
 
 pub use alibaba::PaiDlcProvider;
-pub(crate) use dial::Request;
+pub(crate) use dial::{DialError, Request, Stream, WebSocketRefusal, WebSocketRequest};
 pub use dial::{Dialer, RootsError};
 pub use entry::{Entry, Health, Kind};
 pub use local::LocalProvider;
