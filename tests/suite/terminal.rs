@@ -1,10 +1,8 @@
 //! A terminal end to end: TLS, a link, a provider, a real shell.
 
-use crate::common::{Client, Connect, World};
+use crate::common::{Client, Connect, PROVIDERS, World};
 use http::Method;
 use serde_json::json;
-
-const PROVIDERS: [&str; 2] = ["local", "pai"];
 
 #[tokio::test]
 async fn what_is_typed_is_run_and_what_is_printed_arrives() {

@@ -1,0 +1,1 @@
+//! `polytty connect`: the program at a terminal, and in a pipe.
