@@ -357,12 +357,6 @@ impl Conversation {
         self.resume.as_ref()
     }
 
-    /// Whether the output that comes next is not new: not the session's, or shown by a terminal before.
-    #[must_use]
-    pub fn is_repeating(&self) -> bool {
-        self.synthetic > 0 || self.replayed > 0
-    }
-
     /// Whether `ready` was heard over the connection that is there.
     #[must_use]
     pub fn is_attached(&self) -> bool {

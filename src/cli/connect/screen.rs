@@ -54,8 +54,9 @@ impl Screen {
         })
     }
 
-    /// Shows output. `more` says whether the next output is old, too; `answers` hears which part of it is.
-    pub(super) fn show(&mut self, output: &Output, more: bool, answers: &mut Answers) {
+    /// Shows output, and tells `answers` which part of it is old. The mark that ends it is written before the first
+    /// output that is new: until then no question can be new.
+    pub(super) fn show(&mut self, output: &Output, answers: &mut Answers) {
         let old = !(output.synthetic.is_empty() && output.replayed.is_empty());
         if old {
             answers.begin();
@@ -67,18 +68,18 @@ impl Screen {
                 });
                 self.writer.write(to, bytes);
             }
-            self.mark_due = !more;
+            self.mark_due = true;
         }
         let mut live = &output.live[..];
         // Old output may end in the middle of a sequence, which a mark would break.
-        while self.mark_due {
+        while self.mark_due
+            && let [first, rest @ ..] = live
+        {
             if self.scanner.is_between() {
                 self.mark(answers);
-            } else if let [first, rest @ ..] = live {
+            } else {
                 self.live(&[*first]);
                 live = rest;
-            } else {
-                return;
             }
         }
         self.live(live);

@@ -130,10 +130,7 @@ impl Seat {
                     self.screen.say(&format!("{missing} bytes of output are missing here"));
                 }
             }
-            Event::Output(output) => {
-                let more = self.client.conversation().is_repeating();
-                self.screen.show(&output, more, &mut self.answers);
-            }
+            Event::Output(output) => self.screen.show(&output, &mut self.answers),
             Event::Notice { code, message } => {
                 let words = Outcome::Failed { code, message };
                 self.screen.say(&words.to_string());
