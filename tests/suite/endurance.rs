@@ -6,7 +6,7 @@ use polytty::client::{Client, Event, Options, Outcome};
 use polytty::provider::Dialer;
 use polytty_dialect::{Exit, Size};
 use serde_json::json;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::common::{PROVIDERS, Relay, World};
 
@@ -63,25 +63,59 @@ async fn a_thousand_cuts_in_the_middle_of_frames_lose_and_repeat_nothing_in_eith
     }
 }
 
-async fn story(provider: &str, seed: u64, cuts: u32) {
+/// Sessions of each provider that end while the network breaks.
+const ENDINGS: u32 = 30;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_terminal_is_heard_to_the_last_byte_through_a_network_that_breaks() {
+    for (provider, seed) in PROVIDERS.iter().zip(100..) {
+        let (relay, world) = behind_a_relay(seed).await;
+        let mut travellers = Vec::new();
+        for _ in 0..ENDINGS {
+            let mut traveller = Traveller::set_out(&world, provider).await;
+            // A first link cannot be used twice, so what breaks before this is lost.
+            while traveller.client.conversation().resume().is_none() {
+                traveller.step().await;
+            }
+            travellers.push(traveller);
+        }
+        relay.cut(true);
+        let ends = travellers.into_iter().map(|mut traveller| {
+            traveller.client.type_bytes(b"exec sh -c 'seq 20000; exit 7'\r");
+            tokio::spawn(async move { (timeout(PATIENCE, traveller.end()).await.expect("it ends"), traveller.text()) })
+        });
+        let expected: String = (1..=20_000).map(|n| format!("{n}\r\n")).collect();
+        for end in ends.collect::<Vec<_>>() {
+            let (outcome, text) = end.await.unwrap();
+            assert_eq!(outcome, Outcome::Exit(exit_of(provider)), "{provider}");
+            assert!(text.ends_with(&expected), "{provider}: {} bytes of {}", text.len(), expected.len());
+        }
+        let (inside, before_ready) = relay.count();
+        println!("{provider}: {ENDINGS} endings, {inside} cuts inside of frames, {before_ready} between 101 and ready");
+        assert!(inside > 0);
+    }
+}
+
+async fn behind_a_relay(seed: u64) -> (Relay, World) {
     let relay = Relay::start(seed).await;
     let world =
         World::with(|config| config["server"]["public_url"] = json!(format!("https://{}", relay.address))).await;
     relay.lead_to(world.proxy);
+    (relay, world)
+}
+
+/// A simulated PAI-DLC tells no status, as the service.
+fn exit_of(provider: &str) -> Exit {
+    Exit { code: (provider != "pai").then_some(7), ..Exit::default() }
+}
+
+async fn story(provider: &str, seed: u64, cuts: u32) {
+    let (relay, world) = behind_a_relay(seed).await;
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("script");
     std::fs::write(&script, SCRIPT).unwrap();
 
-    let link = world.mint(provider).await.url.parse().unwrap();
-    let dialer = Dialer::new(Some(&world.ca()), true).unwrap();
-    // Quick, so that many cuts fit into a test.
-    let options = Options {
-        first_wait: Duration::from_millis(2),
-        longest_wait: Duration::from_millis(50),
-        give_up_after: Some(Duration::from_secs(60)),
-    };
-    let client = Client::new(dialer, link, Size::new(100, 30), options);
-    let mut traveller = Traveller { client, output: Vec::new(), lost: 0, back: 0 };
+    let mut traveller = Traveller::set_out(&world, provider).await;
     traveller.client.type_bytes(format!("exec /bin/bash {}\r", script.display()).as_bytes());
     let begin = Instant::now();
     let before = loop {
@@ -114,7 +148,6 @@ async fn story(provider: &str, seed: u64, cuts: u32) {
         }
         (inside, before_ready) = relay.count();
     }
-    relay.cut(false);
     traveller.client.type_bytes(b"stop\n");
     let outcome = traveller.end().await;
 
@@ -130,9 +163,7 @@ async fn story(provider: &str, seed: u64, cuts: u32) {
     };
     assert_eq!(end, format!("end {typed}"), "{provider}: behind line {printed}");
     assert_eq!(lines.next(), Some(""));
-    // A simulated PAI-DLC tells no status, as the service.
-    let code = (provider != "pai").then_some(7);
-    assert_eq!(outcome, Outcome::Exit(Exit { code, ..Exit::default() }));
+    assert_eq!(outcome, Outcome::Exit(exit_of(provider)));
     assert!(before_ready >= cuts / 10, "{before_ready} of {cuts} between 101 and ready");
     println!(
         "{provider}: {inside} cuts inside of frames, {before_ready} between 101 and ready; {} times lost, {} times \
@@ -152,6 +183,19 @@ struct Traveller {
 }
 
 impl Traveller {
+    async fn set_out(world: &World, provider: &str) -> Self {
+        let link = world.mint(provider).await.url.parse().unwrap();
+        let dialer = Dialer::new(Some(&world.ca()), true).unwrap();
+        // Quick, so that many cuts fit into a test.
+        let options = Options {
+            first_wait: Duration::from_millis(2),
+            longest_wait: Duration::from_millis(50),
+            give_up_after: Some(Duration::from_secs(60)),
+        };
+        let client = Client::new(dialer, link, Size::new(100, 30), options);
+        Self { client, output: Vec::new(), lost: 0, back: 0 }
+    }
+
     async fn step(&mut self) {
         match self.client.next().await {
             Event::Output(output) => {
