@@ -11,6 +11,7 @@ mod streams;
 mod tty;
 
 use std::convert::Infallible;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -53,6 +54,11 @@ fn unread(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text.to_owned()))
 }
 
+/// Says something on standard error. That nobody can hear it changes no exit status.
+fn tell(words: &str) {
+    let _ = writeln!(io::stderr(), "polytty: {words}");
+}
+
 fn duration(text: &str) -> Result<Duration, &'static str> {
     parse_duration(text).ok_or("expected a duration such as 500ms, 30s or 5m")
 }
@@ -63,7 +69,7 @@ impl Connect {
         let link: Link = match self.url.expose().parse() {
             Ok(link) => link,
             Err(why) => {
-                eprintln!("polytty: the link: {why}");
+                tell(&format!("the link: {why}"));
                 return ExitCode::from(EX_USAGE);
             }
         };
@@ -75,7 +81,7 @@ impl Connect {
             Err(error) => (status::FAILED, Some(format!("{error:#}"))),
         };
         if let Some(words) = words {
-            eprintln!("polytty: {words}");
+            tell(&words);
         }
         ExitCode::from(status)
     }
