@@ -143,8 +143,8 @@ mod tests {
     fn heard(event: &ServerEvent<'_>) -> Word {
         let mut out = Outbox::new();
         client_dialect("polytty.v1").unwrap().event(event, &mut out);
-        let word = read(out.iter().next().unwrap().payload).unwrap();
-        word
+        let payload = out.iter().next().unwrap().payload.to_vec();
+        read(&payload).unwrap()
     }
 
     #[test]

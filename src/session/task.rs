@@ -110,7 +110,7 @@ impl Task {
         while let Some(command) = self.inbox.recv().await {
             if let Command::Attach(client) = command {
                 let ending = ending.clone();
-                self.tasks.spawn(async move { drop(client.end(&[], &ending).await) });
+                self.tasks.spawn(async move { client.end(&[], &ending).await });
             }
         }
     }

@@ -29,8 +29,10 @@ impl Pump<'_> {
             let (heard, farewell) = oneshot::channel();
             let last_word = ending.clone();
             self.last = client.position();
-            // Nobody listens any more when the session ended otherwise, or somebody came back.
-            self.task.tasks.spawn(async move { drop(heard.send(client.end(&[], &last_word).await)) });
+            self.task.tasks.spawn(async move {
+                // Nobody listens any more when the session ended otherwise, or somebody came back.
+                let _ = heard.send(client.end(&[], &last_word).await);
+            });
             self.farewell = Some(farewell);
             self.renewal = None;
             self.detached = Instant::now();

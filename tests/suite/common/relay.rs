@@ -108,7 +108,7 @@ impl Shared {
     }
 
     fn fate(&self) -> Fate {
-        if self.connections.fetch_add(1, Ordering::SeqCst) % AIMED == 0 {
+        if self.connections.fetch_add(1, Ordering::SeqCst).is_multiple_of(AIMED) {
             return Fate::BeforeReady;
         }
         Fate::Inside {

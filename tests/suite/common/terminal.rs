@@ -66,11 +66,6 @@ impl Terminal {
         }
     }
 
-    /// What is shown and was not looked for.
-    pub(crate) fn rest(&self) -> String {
-        String::from_utf8_lossy(&self.shown).into_owned()
-    }
-
     /// Reads to the end, and how the program ended.
     pub(crate) async fn end(&mut self) -> ExitStatus {
         while self.read().await {}
