@@ -11,13 +11,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Keys;
-use crate::config::{Authority, Config, DetachedOutput, Provider, ProviderKind, TicketStore};
+use crate::config::{Authority, Config, DetachedOutput, Provider, ProviderKind, Screen, TicketStore};
 use crate::control::Api;
 use crate::edge::{Edge, Pages, TlsError, acceptor, bind};
 use crate::limit::MintRate;
 use crate::observe::{Admin, Metrics, Readiness};
-use crate::provider::{Dialer, Entry, Kind, LocalProvider, PaiDlcProvider, RootsError};
-use crate::session::{Lifetimes, Scrollbacks, Sessions, Settings};
+use crate::provider::{
+    DecthingsProvider, Dialer, DockhandProvider, EciProvider, Entry, Kind, LocalProvider, OblienProvider,
+    PaiDlcProvider, RootsError,
+};
+use crate::session::{Lifetimes, ScreenPolicy, Scrollbacks, Sessions, Settings};
 use crate::ticket::{MemoryStore, ResumeLinks, Tickets};
 
 /// How long sessions have to leave once this process is told to: a client that does not read gets 30 s, and the
@@ -116,6 +119,12 @@ impl App {
             scrollback: config.sessions.scrollback,
             scrollbacks: Scrollbacks::new(config.sessions.scrollback_total),
             resume: resume.clone(),
+            screen: match config.sessions.screen {
+                Screen::Off => ScreenPolicy::Off,
+                Screen::Viewers => ScreenPolicy::Viewers,
+                Screen::Always => ScreenPolicy::Always,
+            },
+            max_viewers: config.sessions.max_viewers as usize,
         };
         let sessions = Sessions::new(config.limits.sessions, settings, metrics.clone());
         let store = match config.tickets.store {
@@ -176,12 +185,18 @@ impl App {
 fn entry(provider: Provider) -> Result<Entry, StartError> {
     let Provider { name, max_sessions, open_timeout, ca, allow_private, kind } = provider;
     let known = Kind { name: kind.as_str(), title: kind.title() };
+    let dialer =
+        || Dialer::new(ca.as_deref(), allow_private).map_err(|why| StartError::Provider { name: name.clone(), why });
     let provider: Box<dyn crate::provider::Provider> = match kind {
         ProviderKind::PaiDlc(settings) => {
-            let dialer = Dialer::new(ca.as_deref(), allow_private)
-                .map_err(|why| StartError::Provider { name: name.clone(), why })?;
-            Box::new(PaiDlcProvider::new(name.clone(), settings, dialer, jiff::Timestamp::now))
+            Box::new(PaiDlcProvider::new(name.clone(), settings, dialer()?, jiff::Timestamp::now))
         }
+        ProviderKind::Eci(settings) => {
+            Box::new(EciProvider::new(name.clone(), settings, dialer()?, jiff::Timestamp::now))
+        }
+        ProviderKind::Dockhand(settings) => Box::new(DockhandProvider::new(settings, dialer()?)),
+        ProviderKind::Decthings(settings) => Box::new(DecthingsProvider::new(name.clone(), settings, dialer()?)),
+        ProviderKind::Oblien(settings) => Box::new(OblienProvider::new(name.clone(), settings, dialer()?)),
         ProviderKind::Local(settings) => Box::new(LocalProvider::new(name.clone(), settings)),
     };
     Ok(Entry::new(name, known, max_sessions, open_timeout, provider))

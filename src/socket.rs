@@ -34,6 +34,9 @@ const WRITE_BUFFER: usize = 1024 * 1024;
 /// What a message weighs at least of a turn, in bytes: one that carries nothing is no way around the turns of others.
 pub const MIN_MESSAGE: usize = 64;
 
+/// What [`Incoming::Lost`] says of a peer that is there no more, or no longer answers.
+pub const NO_PONG: &str = "nobody answered a ping";
+
 /// The longest that a peer may take to read what was written before our Close.
 pub const DRAIN: Duration = Duration::from_secs(30);
 
@@ -215,6 +218,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.probed
     }
 
+    /// Whether everything queued has been handed to the kernel.
+    pub fn is_flushed(&self) -> bool {
+        !self.unflushed
+    }
+
     /// Whether writing has failed, and with what.
     pub fn failure(&self) -> Option<&str> {
         self.failed.as_deref()
@@ -322,7 +330,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     ping.deadline
                 }
                 Some(ping) if now >= ping.deadline => {
-                    return Poll::Ready(Incoming::Lost("nobody answered a ping".to_owned()));
+                    return Poll::Ready(Incoming::Lost(NO_PONG.to_owned()));
                 }
                 Some(ping) => ping.deadline,
                 None if now < self.heard + self.options.ping_every => self.heard + self.options.ping_every,

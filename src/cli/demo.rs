@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
-use polytty_simulator::pai_dlc;
+use polytty_simulator::{Kind, Simulator, Start};
 use serde_json::{Value, json};
 
 use super::certificate::Certificate;
@@ -15,7 +15,7 @@ use super::signals::Signals;
 use super::{Failed, runtime};
 use crate::app::{App, Listeners};
 use crate::auth::{Door, new_key};
-use crate::config::{self, BaseUrl, Config, Environment, Log, LogFormat, Origin, ProviderKind};
+use crate::config::{self, BaseUrl, Config, Environment, Log, LogFormat, Origin};
 use crate::edge::{DemoProvider, Pages};
 use crate::observe::init_log;
 
@@ -77,22 +77,20 @@ impl Demo {
         };
         let certificate = Certificate::make(public_url.authority().host())?;
         let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
-        let options = pai_dlc::Options { shell: vec![shell.clone()], ..pai_dlc::Options::default() };
-        let simulator = pai_dlc::start(options).await.context("the simulated PAI-DLC")?;
+        let simulators = Simulated::start(&shell).await?;
         let (api_key, hash) = new_key()?;
         let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        let line = simulator.ready_line();
-        let mut pai = line["provider"].clone();
-        pai["name"] = json!("pai");
+        let mut providers: Vec<_> = simulators.iter().map(Simulated::entry).collect();
+        providers.push(json!({ "name": "local", "kind": "local", "commands": [[shell]] }));
         let origins: Vec<_> = self.origin.iter().map(Origin::as_str).collect();
         let config = json!({
             "server": { "listen": address, "public_url": public_url.to_string(), "admin_listen": admin, "origins": origins },
             "tls": { "cert": certificate.chain(), "key": certificate.key() },
             "keys": [{ "name": "demo", "hash": format!("sha256:{hash}") }],
-            "providers": [pai, { "name": "local", "kind": "local", "commands": [[shell]] }],
+            "providers": providers,
         });
         let config = load(&certificate, &config)?;
-        let listed = listed(&config, &line["target"]);
+        let listed = listed(&config, &simulators);
         let door = Arc::new(Door::new()?);
         let page = format!("{public_url}/#{}", door.secret());
         let spent = {
@@ -125,7 +123,9 @@ impl Demo {
         let folder = certificate.folder();
         signals.force_on_next(move || drop(std::fs::remove_dir_all(folder)));
         app.drain().await;
-        simulator.shutdown().await;
+        for simulated in simulators {
+            simulated.simulator.shutdown().await;
+        }
         drop(certificate);
         Ok(())
     }
@@ -138,21 +138,47 @@ fn load(certificate: &Certificate, config: &Value) -> anyhow::Result<Config> {
     Ok(loaded.config)
 }
 
-/// The providers as the page lists them; `simulated` is what a session at the simulated one is opened with.
-fn listed(config: &Config, simulated: &Value) -> Vec<DemoProvider> {
-    config
-        .providers
-        .iter()
-        .map(|provider| DemoProvider {
-            name: provider.name.clone(),
-            kind: provider.kind.as_str(),
-            title: provider.kind.title(),
-            target: match provider.kind {
-                ProviderKind::Local(_) => json!({}),
-                ProviderKind::PaiDlc(_) => simulated.clone(),
-            },
-        })
-        .collect()
+/// A simulated provider and what it is called here.
+struct Simulated {
+    name: &'static str,
+    simulator: Box<dyn Simulator>,
+}
+
+impl Simulated {
+    /// Starts one of every kind, each with `shell` behind it.
+    async fn start(shell: &str) -> anyhow::Result<Vec<Self>> {
+        let mut simulators = Vec::new();
+        for kind in Kind::ALL {
+            let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let start = Start { listen, allow_remote: false, shell: Some(vec![shell.to_owned()]) };
+            let simulator = kind.start(start).await.with_context(|| format!("the simulator of {kind}"))?;
+            let name = if kind == Kind::PaiDlc { "pai" } else { kind.as_str() };
+            simulators.push(Self { name, simulator });
+        }
+        Ok(simulators)
+    }
+
+    /// Its entry in the configuration.
+    fn entry(&self) -> Value {
+        let mut entry = self.simulator.ready_line()["provider"].take();
+        entry["name"] = json!(self.name);
+        entry
+    }
+}
+
+/// The providers as the page lists them.
+fn listed(config: &Config, simulators: &[Simulated]) -> Vec<DemoProvider> {
+    let target = |name: &str| {
+        let simulated = simulators.iter().find(|simulated| simulated.name == name);
+        simulated.map_or_else(|| json!({}), |simulated| simulated.simulator.ready_line()["target"].take())
+    };
+    let provider = |provider: &config::Provider| DemoProvider {
+        name: provider.name.clone(),
+        kind: provider.kind.as_str(),
+        title: provider.kind.title(),
+        target: target(&provider.name),
+    };
+    config.providers.iter().map(provider).collect()
 }
 
 fn print_welcome(page: &str, url: &BaseUrl, admin: Option<&str>, api_key: &str, ca: &Path, providers: &[DemoProvider]) {
@@ -161,7 +187,7 @@ fn print_welcome(page: &str, url: &BaseUrl, admin: Option<&str>, api_key: &str, 
     println!("  The certificate was made a moment ago, so the browser asks whether to trust it.\n");
     println!("  {page}\n");
     for provider in providers {
-        println!("  {:<8} {}", provider.name, provider.title);
+        println!("  {:<10} {}", provider.name, provider.title);
     }
     println!("\n  API      {url}/v1/sessions   (described at {url}/openapi.json)");
     if let Some(admin) = admin {

@@ -3,8 +3,10 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use clap::{Args, ValueEnum};
-use polytty_simulator::{Fault, pai_dlc};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser as _;
+use polytty_simulator::{Kind, Start};
 
 use super::signals::Signals;
 use super::{Failed, runtime};
@@ -13,7 +15,7 @@ use super::{Failed, runtime};
 #[derive(Debug, Args)]
 pub(super) struct Simulate {
     /// Which provider
-    #[arg(value_enum)]
+    #[arg(value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::as_str)).try_map(|name| name.parse::<Kind>()))]
     kind: Kind,
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR")]
@@ -23,35 +25,27 @@ pub(super) struct Simulate {
     allow_remote: bool,
     /// Do this wrong, every time; --list-faults shows what there is. May be given once per stage
     #[arg(long, value_name = "NAME[=ARGUMENT]")]
-    fault: Vec<Fault>,
+    fault: Vec<String>,
     /// List the faults and end
     #[arg(long)]
     list_faults: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Kind {
-    PaiDlc,
-}
-
 impl Simulate {
     pub(super) fn run(self) -> Result<(), Failed> {
         if self.list_faults {
-            for fault in Fault::ALL {
+            for fault in self.kind.faults() {
                 println!("{:<28} {:<24} {}", fault.name, fault.argument, fault.about);
             }
             return Ok(());
         }
-        let Kind::PaiDlc = self.kind;
+        let faults = self.fault.iter().map(|fault| self.kind.fault(fault)).collect::<Result<Vec<_>, _>>();
+        let faults = faults.map_err(|why| Failed::Usage(format!("--fault: {why:#}")))?;
         runtime()?.block_on(async {
             let mut signals = Signals::with_hangup()?;
-            let options = pai_dlc::Options {
-                listen: self.listen,
-                allow_remote: self.allow_remote,
-                ..pai_dlc::Options::default()
-            };
-            let simulator = pai_dlc::start(options).await?;
-            for fault in self.fault {
+            let start = Start { listen: self.listen, allow_remote: self.allow_remote, shell: None };
+            let simulator = self.kind.start(start).await?;
+            for fault in faults {
                 simulator.faults().always(fault);
             }
             println!("{}", simulator.ready_line());

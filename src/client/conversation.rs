@@ -64,7 +64,8 @@ pub enum Event {
         size: Size,
         /// Whether it was there before.
         again: bool,
-        /// Bytes of output that this client has not had and will not get.
+        /// Bytes of output that this client has not had and will not get. A viewer that does not keep up is skipped
+        /// forward so, to what is on the screen by then.
         missing: u64,
     },
     /// The terminal has printed something.
@@ -376,7 +377,8 @@ impl Conversation {
         (offset, input, window): (u64, u64, u64),
         resume: Option<RawResume>,
     ) -> Result<Event, Broken> {
-        if self.attached {
+        // A viewer that does not keep up is told anew where it is.
+        if self.attached && role == Role::Writer {
             return Err(Broken("a second `ready`"));
         }
         let resume = resume.map(parse).transpose()?;
@@ -384,9 +386,11 @@ impl Conversation {
         if !again {
             self.input.begin(input);
             self.offset = offset;
-        } else if !self.input.resume(input) {
+        } else if role == Role::Writer && !self.input.resume(input) {
             return Err(Broken("the input that it says it has taken is not what was sent"));
         }
+        // What one `ready` announced ends with the next one.
+        (self.synthetic, self.replayed) = (0, 0);
         let missing = offset.saturating_sub(self.offset);
         self.offset = self.offset.max(offset);
         self.position = offset;

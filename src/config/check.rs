@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::checked::{
-    Config, DetachedOutput, Key, Limits, Log, LogFormat, Server, Sessions, TicketStore, Tickets, Tls,
+    Config, DetachedOutput, Key, Limits, Log, LogFormat, Screen, Server, Sessions, TicketStore, Tickets, Tls,
 };
 use super::error::Problem;
 use super::providers::provider;
@@ -17,7 +17,7 @@ const MIB: u64 = 1024 * KIB;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 /// How long a peer may be waited for.
 pub(super) const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
@@ -132,6 +132,10 @@ fn sessions(section: &mut Section<'_>) -> Read<Sessions> {
     let detached_output = section.or("detached_output", DetachedOutput::Read, |field| {
         field.one_of(&[("read", DetachedOutput::Read), ("hold", DetachedOutput::Hold)])
     });
+    let screen = section.or("screen", Screen::Viewers, |field| {
+        field.one_of(&[("off", Screen::Off), ("viewers", Screen::Viewers), ("always", Screen::Always)])
+    });
+    let max_viewers = section.or("max_viewers", 32, |field| field.number(0..=10_000));
     // The range fits a `usize` of 32 bits.
     let max_message = section.or("max_message", MIB, |field| field.size(KIB..=16 * MIB)).map(|size| size as usize);
     Ok(Sessions {
@@ -141,6 +145,8 @@ fn sessions(section: &mut Section<'_>) -> Read<Sessions> {
         scrollback: scrollback?,
         scrollback_total: scrollback_total?,
         detached_output: detached_output?,
+        screen: screen?,
+        max_viewers: max_viewers?,
         max_message: max_message?,
     })
 }

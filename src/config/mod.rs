@@ -20,6 +20,7 @@ pub mod secret;
 pub mod units;
 
 mod check;
+mod endpoint;
 mod environment;
 mod error;
 mod field;
@@ -39,6 +40,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use checked::*;
+pub use endpoint::Endpoint;
 pub use environment::Environment;
 pub use error::{Errors, Mistake, Place, Problem};
 pub use secret::Secret;

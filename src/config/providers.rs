@@ -1,31 +1,53 @@
 //! `[[providers]]`: what all kinds have, and what each kind has of its own.
 
+mod decthings;
+mod dockhand;
+mod eci;
+mod oblien;
+
 use std::time::Duration;
 
 use super::check::{A_NAME, COUNTS, TIMEOUTS, name};
 use super::checked::{HostPattern, Local, PaiDlc, Provider, ProviderKind};
 use super::error::Problem;
+use super::secret::Secret;
 use super::section::{Field, Read, Section};
 use super::units::BaseUrl;
 
 #[derive(Clone, Copy)]
 enum KindName {
     PaiDlc,
+    Eci,
+    Dockhand,
+    Oblien,
+    Decthings,
     Local,
 }
 
-const KINDS: [(&str, KindName); 2] = [("pai-dlc", KindName::PaiDlc), ("local", KindName::Local)];
+const KINDS: [(&str, KindName); 6] = [
+    ("pai-dlc", KindName::PaiDlc),
+    ("eci", KindName::Eci),
+    ("dockhand", KindName::Dockhand),
+    ("oblien", KindName::Oblien),
+    ("decthings", KindName::Decthings),
+    ("local", KindName::Local),
+];
 
 /// One entry, its kind's keys included.
 pub(super) fn provider(section: &mut Section<'_>) -> Read<Provider> {
     let name = section.required("name", A_NAME, name);
-    let kind = section.required("kind", r#""pai-dlc" or "local""#, |field| field.one_of(&KINDS));
+    let expected = r#""pai-dlc", "eci", "dockhand", "oblien", "decthings" or "local""#;
+    let kind = section.required("kind", expected, |field| field.one_of(&KINDS));
     let max_sessions = section.or("max_sessions", 1000, |field| field.number(COUNTS));
     let open_timeout = section.or("open_timeout", Duration::from_secs(15), |field| field.duration(TIMEOUTS));
     let ca = section.optional("ca", |field| field.file());
     let allow_private = section.or("allow_private", false, |field| field.flag());
     let kind = match kind {
         Ok(KindName::PaiDlc) => pai_dlc(section, allow_private).map(ProviderKind::PaiDlc),
+        Ok(KindName::Eci) => eci::eci(section, allow_private).map(ProviderKind::Eci),
+        Ok(KindName::Dockhand) => dockhand::dockhand(section, allow_private).map(ProviderKind::Dockhand),
+        Ok(KindName::Decthings) => decthings::decthings(section, allow_private).map(ProviderKind::Decthings),
+        Ok(KindName::Oblien) => oblien::oblien(section, allow_private).map(ProviderKind::Oblien),
         Ok(KindName::Local) => local(section).map(ProviderKind::Local),
         Err(told) => {
             section.give_up(told);
@@ -43,8 +65,25 @@ pub(super) fn provider(section: &mut Section<'_>) -> Read<Provider> {
 }
 
 fn pai_dlc(section: &mut Section<'_>, allow_private: Read<bool>) -> Read<PaiDlc> {
-    let region = section.required("region", A_REGION, region);
-    let endpoint = section.optional("endpoint", |field| endpoint(field, allow_private));
+    let cloud = alibaba(section, "pai-dlc", allow_private)?;
+    let Alibaba { region, endpoint, access_key_id, access_key_secret, security_token, websocket_hosts } = cloud;
+    Ok(PaiDlc { region, endpoint, access_key_id, access_key_secret, security_token, websocket_hosts })
+}
+
+/// What all products of Alibaba Cloud have.
+struct Alibaba {
+    region: String,
+    endpoint: BaseUrl,
+    access_key_id: String,
+    access_key_secret: Secret,
+    security_token: Option<Secret>,
+    websocket_hosts: Vec<HostPattern>,
+}
+
+/// The keys of a product whose API is at `https://{host}.{region}.aliyuncs.com`.
+fn alibaba(section: &mut Section<'_>, host: &str, allow_private: Read<bool>) -> Read<Alibaba> {
+    let region = section.required("region", A_REGION, |field| region(&field, host));
+    let endpoint = section.optional("endpoint", |field| endpoint(&field, host, allow_private));
     let access_key_id = section.required("access_key_id", "an AccessKey id", access_key_id);
     let access_key_secret =
         section.required("access_key_secret", "the secret of the AccessKey", |field| field.secret());
@@ -57,7 +96,7 @@ fn pai_dlc(section: &mut Section<'_>, allow_private: Read<bool>) -> Read<PaiDlc>
         }
     });
     let (region, default_endpoint) = region?;
-    Ok(PaiDlc {
+    Ok(Alibaba {
         region,
         endpoint: endpoint?.unwrap_or(default_endpoint),
         access_key_id: access_key_id?,
@@ -70,22 +109,27 @@ fn pai_dlc(section: &mut Section<'_>, allow_private: Read<bool>) -> Read<PaiDlc>
 const A_REGION: &str = r#"a region id such as "cn-hangzhou""#;
 
 /// A region, and the endpoint that it has by default.
-fn region(field: Field<'_>) -> Read<(String, BaseUrl)> {
+fn region(field: &Field<'_>, host: &str) -> Read<(String, BaseUrl)> {
     let region = field.text(A_REGION)?;
     let is_right = region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    match format!("https://pai-dlc.{region}.aliyuncs.com").parse() {
+    match format!("https://{host}.{region}.aliyuncs.com").parse() {
         Ok(endpoint) if is_right => Ok((region.to_owned(), endpoint)),
         _ => Err(field.wrong(A_REGION)),
     }
 }
 
-fn endpoint(field: Field<'_>, allow_private: Read<bool>) -> Read<BaseUrl> {
-    let endpoint: BaseUrl = field.parse("a URL such as https://pai-dlc.cn-hangzhou.aliyuncs.com")?;
-    if !endpoint.is_tls() && matches!(allow_private, Ok(false)) {
+fn endpoint(field: &Field<'_>, host: &str, allow_private: Read<bool>) -> Read<BaseUrl> {
+    let endpoint = field.parse(&format!("a URL such as https://{host}.cn-hangzhou.aliyuncs.com"))?;
+    tls_unless_private(field, endpoint, allow_private)
+}
+
+/// Takes an `http` URL only where the provider may be on a network that is not the public one.
+fn tls_unless_private(field: &Field<'_>, url: BaseUrl, allow_private: Read<bool>) -> Read<BaseUrl> {
+    if !url.is_tls() && matches!(allow_private, Ok(false)) {
         let rule = "expected an https URL; http is for simulated providers and needs allow_private = true";
         return Err(field.tell(Problem::Rule(rule.to_owned())));
     }
-    Ok(endpoint)
+    Ok(url)
 }
 
 /// It goes into a header field between delimiters, so its characters are few. It may be kept where secrets are.

@@ -209,7 +209,9 @@ impl<'c> Section<'c> {
 
     /// The value of a key as it is.
     pub(super) fn field(&mut self, key: &'static str) -> Option<Field<'c>> {
-        self.asked.push(key);
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
         let node = self.keys.get(key)?;
         Some(Field { context: self.context, key: join(&self.path, key), node })
     }

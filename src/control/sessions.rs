@@ -148,16 +148,14 @@ impl Api {
         let Some(session) = id.parse().ok().and_then(|id| self.sessions.get(id)) else { return no_session() };
         let role = match body.role {
             RoleBody::Writer => Role::Writer,
-            RoleBody::Viewer => {
-                let detail = "this version has no viewers yet; ask for {\"role\":\"writer\"}";
-                return Problem::new(Code::Unsupported, detail).reply();
-            }
+            RoleBody::Viewer => Role::Viewer,
         };
         if let Err(too_many) = self.mint_rate.check(by) {
             return self.minted_too_often(too_many);
         }
+        // A session waits for its writer, and for nobody who only watches.
         let until = Instant::now() + Sessions::patience(self.tickets.ttl());
-        if !session.expect_client(until).await {
+        if role == Role::Writer && !session.expect_client(until).await {
             return no_session();
         }
         match self.mint(&session, role).await {

@@ -4,9 +4,14 @@
 //! session speaks to it in events only and never learns whose terminal it is.
 
 mod alibaba;
+mod decthings;
 mod dial;
+mod dockhand;
 mod entry;
 mod local;
+mod oblien;
+#[cfg(test)]
+mod scripted;
 mod shared;
 mod websocket;
 
@@ -17,11 +22,15 @@ use std::task::{Context, Poll};
 use polytty_dialect::{Code, Exit, Size};
 use serde_json::Value;
 
-pub use alibaba::PaiDlcProvider;
+pub use alibaba::{EciProvider, PaiDlcProvider};
+pub use decthings::DecthingsProvider;
 pub(crate) use dial::{DialError, Request, Stream, WebSocketRefusal, WebSocketRequest};
 pub use dial::{Dialer, RootsError};
+pub use dockhand::DockhandProvider;
 pub use entry::{Entry, Health, Kind};
 pub use local::LocalProvider;
+pub use oblien::OblienProvider;
+pub(crate) use oblien::is_workspace as is_oblien_workspace;
 
 /// A future that a trait object hands out.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,18 +1,22 @@
 //! An upstream that has a WebSocket of its own.
 
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use polytty_dialect::{Code, Exit, Kind, Message, Outbox, Size, UpstreamDialect, UpstreamEvent};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::{BoxFuture, Failure, Happened, Upstream};
 use crate::socket::{Incoming, MIN_MESSAGE, Options, Role, Socket};
 
 /// How long a provider is given to take our leave.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long the connection may stay open, with nothing said, after the provider has told how the process ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How one provider's WebSocket is treated.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +38,8 @@ pub(super) struct WebSocketUpstream<S> {
     name: &'static str,
     outbox: Outbox,
     over: bool,
+    /// Runs once the provider has told how the process ended; see [`UpstreamDialect::verdict`].
+    last_words: Option<Pin<Box<Sleep>>>,
     ignored: u64,
 }
 
@@ -48,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketUpstream<S> {
         let WebSocketOptions { name, max_message, ping_every, pong_within } = options;
         let options = Options { role: Role::Client, max_message, ping_every, pong_within };
         let socket = Socket::new(stream, already_read, options).await;
-        Self { socket, dialect, name, outbox: Outbox::new(), over: false, ignored: 0 }
+        Self { socket, dialect, name, outbox: Outbox::new(), over: false, last_words: None, ignored: 0 }
     }
 
     fn send(&mut self) {
@@ -62,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketUpstream<S> {
             Incoming::Message(kind, payload) => (kind, payload),
             over => {
                 self.over = true;
-                return Some(self.ended(over));
+                return Some(self.verdict().unwrap_or_else(|| self.ended(over)));
             }
         };
         match self.dialect.decode(Message { kind, payload: &payload }, output) {
@@ -72,10 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketUpstream<S> {
                 None
             }
             Ok(UpstreamEvent::Exit(exit)) => Some(Happened::Exit(exit)),
-            Ok(UpstreamEvent::Failed(words)) => Some(Happened::Failed(
-                Failure::new(Code::ProviderLost, format!("{} reported that the terminal failed.", self.name))
-                    .detail(words),
-            )),
+            Ok(UpstreamEvent::Failed(words)) => Some(self.failed(words)),
             Err(bad) => Some(Happened::Failed(
                 Failure::new(
                     Code::ProviderLost,
@@ -88,6 +91,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketUpstream<S> {
                 )),
             )),
         }
+    }
+
+    fn failed(&self, words: String) -> Happened {
+        let message = format!("{} reported that the terminal failed.", self.name);
+        Happened::Failed(Failure::new(Code::ProviderLost, message).detail(words))
+    }
+
+    /// How the process ended, where the provider has told.
+    fn verdict(&self) -> Option<Happened> {
+        match self.dialect.verdict()? {
+            UpstreamEvent::Exit(exit) => Some(Happened::Exit(exit.clone())),
+            UpstreamEvent::Failed(words) => Some(self.failed(words.clone())),
+            UpstreamEvent::Output | UpstreamEvent::Ignored => None,
+        }
+    }
+
+    /// Ready when the provider has told how the process ended, and has had its time to say more.
+    fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
+        if self.last_words.is_none() && self.dialect.verdict().is_some() {
+            self.last_words = Some(Box::pin(sleep(LAST_WORDS)));
+        }
+        let Some(wait) = &mut self.last_words else { return Poll::Pending };
+        ready!(wait.as_mut().poll(cx));
+        self.verdict().map_or(Poll::Pending, Poll::Ready)
     }
 
     /// What the end of the connection means: to leave in order is an exit without a status, everything else a loss.
@@ -123,12 +150,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Upstream for WebSocketU
             }
         }
         if busy {
+            self.last_words = None;
             return Poll::Ready(Happened::Output);
         }
         if budget == 0 {
             self.socket.poll_idle(cx);
+            return Poll::Pending;
         }
-        Poll::Pending
+        self.poll_last_words(cx)
     }
 
     fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -15,7 +15,7 @@ use crate::ticket::Hash;
 /// Bytes of output that may be under way to a client that acknowledges.
 pub(super) const WINDOW: u64 = 128 * 1024;
 
-/// What is translated at once of output that is left at the end, in bytes.
+/// What is translated at once of output that is there as a whole, in bytes: a client may bound its messages.
 const REST: usize = 64 * 1024;
 
 /// What a client is told that acknowledges the future.
@@ -45,6 +45,7 @@ pub struct Attachment {
     acked: Option<u64>,
     unconfirmed: Option<Unconfirmed>,
     heard: bool,
+    wants_screen: bool,
     ignored_fields: u64,
 }
 
@@ -81,6 +82,7 @@ impl Attachment {
             acked: None,
             unconfirmed: None,
             heard: false,
+            wants_screen: false,
             ignored_fields: 0,
         }
     }
@@ -164,7 +166,7 @@ impl Attachment {
     pub(super) fn synthetic(&mut self, bytes: &[u8]) {
         let mut outbox = Outbox::new();
         self.dialect.event(&ServerEvent::Synthetic { bytes: bytes.len() as u64 }, &mut outbox);
-        self.dialect.output(bytes, &mut outbox);
+        bytes.chunks(REST).for_each(|piece| self.dialect.output(piece, &mut outbox));
         self.socket.send(&outbox);
     }
 
@@ -181,6 +183,26 @@ impl Attachment {
     /// Whether its dialect has a word for a resume link.
     pub(super) fn has_way_back(&self) -> bool {
         self.dialect.has_resume()
+    }
+
+    /// Has it shown what is on the screen when it has caught up.
+    pub(super) fn want_screen(&mut self) {
+        self.wants_screen = true;
+    }
+
+    /// Whether it is to be shown the screen; true once.
+    pub(super) fn takes_screen(&mut self) -> bool {
+        std::mem::take(&mut self.wants_screen)
+    }
+
+    /// As what it came.
+    pub(super) fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Whether everything that it was sent is with the kernel.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.socket.is_flushed() && self.replies.is_empty()
     }
 
     /// Asks the client to show that what was sent so far has reached it.

@@ -92,6 +92,7 @@ pub(super) struct Record {
     size: AtomicU32,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    viewers: AtomicU32,
     ended: Mutex<Option<(Timestamp, Ending)>>,
 }
 
@@ -103,6 +104,7 @@ impl Record {
             size: AtomicU32::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            viewers: AtomicU32::new(0),
             ended: Mutex::new(None),
         };
         record.set_size(size);
@@ -139,6 +141,16 @@ impl Record {
         self.bytes_out.load(Ordering::Relaxed)
     }
 
+    /// Sets how many watch and returns how many did.
+    pub(super) fn set_viewers(&self, count: u32) -> u32 {
+        self.viewers.swap(count, Ordering::Relaxed)
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, ending)| ending.clone())
+    }
+
     pub(super) fn end(&self, ending: &Ending) {
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some((Timestamp::now(), ending.clone()));
         self.set_state(State::Ended);
@@ -157,7 +169,7 @@ impl Record {
             size: SizeInfo { cols: (size >> 16) as u16, rows: (size & 0xffff) as u16 },
             bytes_in: self.input(),
             bytes_out: self.output(),
-            viewers: 0,
+            viewers: self.viewers.load(Ordering::Relaxed),
             created_at: self.facts.created_at,
             ended_at: ended.as_ref().map(|(at, _)| *at),
             code: ended.as_ref().and_then(|(_, ending)| ending.code()).map(polytty_dialect::Code::slug),

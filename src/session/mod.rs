@@ -11,9 +11,11 @@ mod open;
 mod pump;
 mod registry;
 mod ring;
+mod screen;
 mod task;
 #[cfg(test)]
 mod tests;
+mod viewer;
 mod way_back;
 
 use std::fmt;
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use polytty_dialect::Size;
+use polytty_dialect::{Role, Size};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -37,6 +39,7 @@ pub use registry::{CreateError, Sessions};
 pub use ring::Total as Scrollbacks;
 
 use info::Record;
+use viewer::Seat;
 
 /// Identifies a session. Not a secret: it opens nothing without an API key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,6 +121,21 @@ pub struct Settings {
     pub scrollbacks: Arc<Scrollbacks>,
     /// The links by which clients come back.
     pub resume: Arc<ResumeLinks>,
+    /// When a model of the screen is kept.
+    pub screen: ScreenPolicy,
+    /// Viewers of one session at once.
+    pub max_viewers: usize,
+}
+
+/// When a session keeps a model of what is on its screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScreenPolicy {
+    /// Never: viewers begin with the scrollback.
+    Off,
+    /// While somebody watches.
+    Viewers,
+    /// From the beginning, so that also a writer who has missed output finds the right screen.
+    Always,
 }
 
 /// A session as everybody but its task sees it.
@@ -147,15 +165,20 @@ impl Session {
         self.record.info(self.id)
     }
 
-    /// Hands it a client. The task is gone when this fails, and the attachment comes back.
+    /// Hands it a client, a writer or a viewer. The task is gone when this fails, and the attachment comes back.
     ///
     /// # Errors
     ///
     /// The attachment, when the session has ended in the meantime.
     pub async fn attach(&self, attachment: Attachment) -> Result<(), Attachment> {
-        match self.commands.send(Command::Attach(Box::new(attachment))).await {
+        let attachment = Box::new(attachment);
+        let command = match attachment.role() {
+            Role::Writer => Command::Attach(attachment),
+            Role::Viewer => Command::Watch(attachment),
+        };
+        match self.commands.send(command).await {
             Ok(()) => Ok(()),
-            Err(mpsc::error::SendError(Command::Attach(attachment))) => Err(*attachment),
+            Err(mpsc::error::SendError(Command::Attach(attachment) | Command::Watch(attachment))) => Err(*attachment),
             Err(_) => unreachable!("a channel gives back what it was given"),
         }
     }
@@ -181,6 +204,9 @@ impl Session {
 /// What a session's task is told.
 enum Command {
     Attach(Box<Attachment>),
+    Watch(Box<Attachment>),
+    Repaint(Seat),
+    ViewerLeft,
     Expect(Instant),
     Scrollback(oneshot::Sender<Vec<u8>>),
     End,

@@ -90,7 +90,9 @@ impl<'a> Opening<'a> {
             match command {
                 Some(Command::Attach(newer)) => self.replace(*newer),
                 Some(Command::Expect(until)) => self.early.expected = self.early.expected.max(Some(until)),
+                Some(Command::Watch(viewer)) => self.task.seat_later(*viewer),
                 // Nothing has been shown yet.
+                Some(Command::Repaint(_) | Command::ViewerLeft) => {}
                 Some(Command::Scrollback(reply)) => drop(reply.send(Vec::new())),
                 Some(Command::End) | None => return Poll::Ready(Ending::Deleted),
             }

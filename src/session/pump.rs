@@ -11,6 +11,7 @@ mod arrive;
 mod farewell;
 mod input;
 mod output;
+mod watch;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -26,9 +27,11 @@ use super::attachment::Attachment;
 use super::info::State;
 use super::open::Early;
 use super::ring::Ring;
+use super::screen::Screen;
 use super::task::Task;
+use super::viewer::Seat;
 use super::way_back::WayBack;
-use super::{Command, Ending};
+use super::{Command, Ending, ScreenPolicy};
 use crate::provider::Upstream;
 use crate::socket::DRAIN;
 
@@ -85,6 +88,14 @@ pub(super) struct Pump<'a> {
     over: Option<Ending>,
     /// Whether the upstream takes no input at the moment.
     input_held: bool,
+    /// Seats of whoever watches.
+    viewers: Vec<Seat>,
+    /// The model of what is on the screen, while somebody needs it.
+    screen: Option<Screen>,
+    /// Whether what a viewer is shown first is all that is on the screen.
+    is_whole: bool,
+    /// Until when the terminal is a row shorter than it should be.
+    nudged: Option<Instant>,
     active: Instant,
     detached: Instant,
     /// A link was minted that may bring a client until then.
@@ -127,6 +138,10 @@ impl<'a> Pump<'a> {
             shown: 0,
             over: None,
             input_held: false,
+            viewers: Vec::new(),
+            screen: None,
+            is_whole: true,
+            nudged: None,
             active: now,
             detached: now,
             expected: early.expected,
@@ -136,8 +151,14 @@ impl<'a> Pump<'a> {
             born,
             alarm: Box::pin(tokio::time::sleep_until(now)),
         };
+        if pump.task.settings.screen == ScreenPolicy::Always {
+            pump.model();
+        }
         if let Some(client) = client {
             pump.attach(client);
+        }
+        for viewer in std::mem::take(&mut pump.task.viewers) {
+            pump.watch(viewer);
         }
         pump
     }
@@ -156,12 +177,12 @@ impl<'a> Pump<'a> {
     }
 
     /// What is left to be ended, and output that is left to be sent.
-    pub(super) fn into_parts(self) -> (Box<dyn Upstream>, Vec<u8>, Option<Attachment>) {
+    pub(super) fn into_parts(self) -> (Box<dyn Upstream>, Vec<u8>, Option<Attachment>, Vec<Seat>) {
         let rest = self.client.as_ref().map(|client| {
             let (front, back) = self.ring.from(client.position());
             [front, back].concat()
         });
-        (self.upstream, rest.unwrap_or_default(), self.client)
+        (self.upstream, rest.unwrap_or_default(), self.client, self.viewers)
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
@@ -181,6 +202,9 @@ impl<'a> Pump<'a> {
         while let Poll::Ready(command) = self.task.inbox.poll_recv(cx) {
             match command {
                 Some(Command::Attach(client)) => self.attach(*client),
+                Some(Command::Watch(client)) => self.watch(*client),
+                Some(Command::Repaint(seat)) => self.repaint(&seat),
+                Some(Command::ViewerLeft) => self.count_viewers(),
                 Some(Command::Scrollback(reply)) => {
                     let (front, back) = self.ring.from(self.ring.first_boundary());
                     // Who asked may have left.
@@ -221,6 +245,9 @@ impl<'a> Pump<'a> {
             if self.renewal.is_some_and(|at| at <= now) {
                 self.renew();
             }
+            if self.nudged.is_some_and(|at| at <= now) {
+                self.end_nudge();
+            }
             let lifetimes = &self.task.settings.lifetimes;
             let idle = lifetimes.idle.map(|idle| (self.active + idle, Ending::Idle));
             let max = lifetimes.max.map(|max| (self.born + max, Ending::LifetimeOver));
@@ -236,7 +263,7 @@ impl<'a> Pump<'a> {
             if let Some((_, ending)) = due.as_ref().filter(|(at, _)| *at <= now) {
                 return Poll::Ready(ending.clone());
             }
-            let next = [due.map(|(at, _)| at), self.renewal].into_iter().flatten().min();
+            let next = [due.map(|(at, _)| at), self.renewal, self.nudged].into_iter().flatten().min();
             // Without any, nothing is due until something that happens sets the alarm.
             self.alarm.as_mut().reset(next.unwrap_or(now + Duration::from_secs(86_400)));
         }

@@ -102,6 +102,7 @@ impl Sessions {
             drain: self.drain.child_token(),
             metrics: self.metrics.clone(),
             tasks: self.tasks.clone(),
+            viewers: Vec::new(),
         };
         let until = Instant::now() + Self::patience(ttl);
         let registry = self.clone();

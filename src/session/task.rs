@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use polytty_dialect::Code;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -10,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::info::State;
 use super::open::{Opened, Opening};
 use super::pump::Pump;
+use super::viewer::Seat;
 use super::{Attachment, Command, Ending, Session, Settings, Spec};
 use crate::observe::Metrics;
 
@@ -21,6 +23,8 @@ pub(super) struct Task {
     pub(super) drain: CancellationToken,
     pub(super) metrics: Arc<Metrics>,
     pub(super) tasks: TaskTracker,
+    /// Who came to watch before there was anything to see.
+    pub(super) viewers: Vec<Attachment>,
 }
 
 impl Task {
@@ -34,7 +38,7 @@ impl Task {
         };
         let session = &self.session;
         self.metrics.session_ended(session.record.facts().kind, ending.label());
-        let (code, exit) = (ending.code().map(polytty_dialect::Code::slug), ending.exit_code());
+        let (code, exit) = (ending.code().map(Code::slug), ending.exit_code());
         match &ending {
             Ending::Failed(failure) => tracing::warn!(
                 session = %session.id,
@@ -64,6 +68,8 @@ impl Task {
                 command = timeout_at(until, self.inbox.recv()) => match command {
                     Ok(Some(Command::Attach(client))) => return Ok(*client),
                     Ok(Some(Command::Expect(later))) => until = until.max(later),
+                    Ok(Some(Command::Watch(viewer))) => self.seat_later(*viewer),
+                    Ok(Some(Command::Repaint(_) | Command::ViewerLeft)) => {}
                     Ok(Some(Command::Scrollback(reply))) => drop(reply.send(Vec::new())),
                     Ok(Some(Command::End)) => break Ending::Deleted,
                     Ok(None) | Err(_) => break Ending::Unused,
@@ -78,17 +84,18 @@ impl Task {
         self.session.record.set_state(State::Connecting);
         tracing::info!(session = %self.session.id, provider = ?spec.provider.name(), "session opens");
         let opened = Opening::new(self, spec, client).run().await;
-        let (ending, rest, client, upstream) = match opened {
+        let (ending, rest, client, upstream, seats) = match opened {
             Opened::Terminal { upstream, client, early } => {
                 let mut pump = Pump::new(self, upstream, client, early, born);
                 let ending = pump.run().await;
-                let (upstream, rest, client) = pump.into_parts();
+                let (upstream, rest, client, seats) = pump.into_parts();
                 self.metrics.ignored_upstream(upstream.ignored());
-                (ending, rest, client, Some(upstream))
+                (ending, rest, client, Some(upstream), seats)
             }
-            Opened::Nothing { ending, client } => (ending, Vec::new(), client, None),
+            Opened::Nothing { ending, client } => (ending, Vec::new(), client, None, Vec::new()),
         };
         self.close(&ending).await;
+        seats.iter().for_each(Seat::end);
         let client_left = async {
             if let Some(client) = client {
                 client.end(&rest, &ending).await;
@@ -103,15 +110,28 @@ impl Task {
         ending
     }
 
+    /// Keeps a viewer until there is something to see.
+    pub(super) fn seat_later(&mut self, viewer: Attachment) {
+        if self.viewers.len() < self.settings.max_viewers {
+            self.viewers.push(viewer);
+        } else {
+            self.tasks.spawn(viewer.refuse(Code::QuotaExceeded, "as many viewers wait for this session as may"));
+        }
+    }
+
     /// From here on nobody can attach; who was about to is told how it ended.
     async fn close(&mut self, ending: &Ending) {
         self.session.record.end(ending);
         self.inbox.close();
         while let Some(command) = self.inbox.recv().await {
-            if let Command::Attach(client) = command {
+            if let Command::Attach(client) | Command::Watch(client) = command {
                 let ending = ending.clone();
                 self.tasks.spawn(async move { client.end(&[], &ending).await });
             }
+        }
+        for viewer in self.viewers.drain(..) {
+            let ending = ending.clone();
+            self.tasks.spawn(async move { viewer.end(&[], &ending).await });
         }
     }
 }

@@ -39,15 +39,18 @@ async fn a_session_is_minted_listed_shown_and_ended() {
     assert_eq!(world.api(Method::DELETE, &format!("/v1/sessions/{id}"), None).await.status, 404);
 }
 
+/// Where `local` stands in the configuration.
+const LOCAL: usize = 5;
+
 #[tokio::test]
 async fn providers_show_their_health_and_how_full_they_are() {
-    let world = World::with(|config| config["providers"][1]["max_sessions"] = json!(1)).await;
+    let world = World::with(|config| config["providers"][LOCAL]["max_sessions"] = json!(1)).await;
     let listed = world.api(Method::GET, "/v1/providers", None).await;
-    let local = &listed.body["providers"][1];
+    let local = &listed.body["providers"][LOCAL];
     assert_eq!((&local["health"], &local["sessions"]), (&json!("unknown"), &json!({ "in_use": 0, "allowed": 1 })));
     let client = world.open("local").await;
     let listed = world.api(Method::GET, "/v1/providers", None).await;
-    let local = &listed.body["providers"][1];
+    let local = &listed.body["providers"][LOCAL];
     assert_eq!((&local["health"], &local["sessions"]), (&json!("ok"), &json!({ "in_use": 1, "allowed": 1 })));
     let body = json!({ "provider": "local", "target": {} });
     let full = world.api(Method::POST, "/v1/sessions", Some(body)).await;

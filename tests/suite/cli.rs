@@ -85,10 +85,10 @@ async fn the_demo_gets_ready_hands_out_links_and_leaves_nothing_behind() {
     assert!(demo.line["page"].as_str().unwrap().starts_with(&format!("{}/#", demo.line["url"].as_str().unwrap())));
     let names: Vec<_> =
         demo.line["providers"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["pai", "local"]);
+    assert_eq!(names, ["pai", "eci", "dockhand", "oblien", "decthings", "local"]);
 
     let mut arguments = vec!["link".to_owned(), "--provider".to_owned(), "pai".to_owned()];
-    for (name, value) in demo.pai_target.as_object().unwrap() {
+    for (name, value) in demo.target("pai").as_object().unwrap() {
         arguments.extend(["--target".to_owned(), format!("{name}={}", value.as_str().unwrap())]);
     }
     let run = |arguments: Vec<String>| {

@@ -70,8 +70,8 @@ async fn provoke(fault: &'static Description) -> Row {
             assert_eq!(last["final"], true, "{}", fault.name);
             let code = last["code"].as_str().unwrap();
             assert!(close.reason.starts_with(code), "{}: {close:?}", fault.name);
-            let job = world.pai_target["job_id"].as_str().unwrap();
-            format!("`{code}`: {}", last["message"].as_str().unwrap().replace(job, "JOB"))
+            let job = world.target("pai")["job_id"].as_str().unwrap().to_owned();
+            format!("`{code}`: {}", last["message"].as_str().unwrap().replace(&job, "JOB"))
         }
         _ => panic!("{}: {last}", fault.name),
     };

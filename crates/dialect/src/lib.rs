@@ -13,15 +13,24 @@
 //! | `polytty.v1` | [`polytty_v1`] | client |
 //! | `operation` | [`operation`] | client, and upstream for PAI-DLC |
 //! | `raw` | [`raw`] | client |
+//! | `channel` | [`channel`] | upstream for ECI; Kubernetes' framings with and without subprotocol |
+//! | `dockhand` | [`dockhand`] | upstream |
+//! | Decthings | [`decthings`] | provider; many terminals on one socket, so neither face fits it |
+//! | Oblien's | [`oblien`] | upstream, many terminals over one connection |
 
 mod code;
 mod event;
+mod frames;
 mod last_line;
 mod message;
 mod object;
 mod size;
 
+pub mod channel;
+pub mod decthings;
+pub mod dockhand;
 pub mod json;
+pub mod oblien;
 pub mod operation;
 pub mod polytty_v1;
 pub mod raw;
@@ -108,6 +117,13 @@ pub trait UpstreamDialect: Send {
 
     /// Appends the end of input. `false` where the dialect has no word for it.
     fn eof(&mut self, out: &mut Outbox) -> bool;
+
+    /// How the process ended, where the provider has said so but may have output left to send: an
+    /// [`UpstreamEvent::Exit`] or [`UpstreamEvent::Failed`]. It holds once the connection ends, however that does, or
+    /// a short while after nothing more has come.
+    fn verdict(&self) -> Option<&UpstreamEvent> {
+        None
+    }
 
     /// How many fields that the dialect does not know have been ignored since the connection began. A message that is
     /// ignored as a whole is an [`UpstreamEvent::Ignored`] and not counted here.

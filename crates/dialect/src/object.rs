@@ -193,11 +193,12 @@ fn number(json: &str) -> Option<Number> {
 const TWO_TO_THE_64: f64 = 18_446_744_073_709_551_616.0;
 
 /// What stands behind the opening quote of a string.
-fn string(value: &RawValue) -> Option<&str> {
+pub(crate) fn string(value: &RawValue) -> Option<&str> {
     value.get().strip_prefix('"')
 }
 
-fn read(body: &str, strings: &mut Unescaper, out: &mut Vec<u8>) -> Result<(), BadMessage> {
+/// Appends what a string stands for; `body` is as of [`string`].
+pub(crate) fn read(body: &str, strings: &mut Unescaper, out: &mut Vec<u8>) -> Result<(), BadMessage> {
     strings.push(body, out).map(drop).map_err(|_| BadMessage { reason: "malformed JSON" })
 }
 

@@ -8,12 +8,21 @@
 //! at each start, the listener refuses any address but loopback unless told otherwise, and requests that carry another
 //! host's name or a foreign `Origin` are refused before anything looks at them.
 
+mod alibaba;
 mod clock;
+pub mod decthings;
+pub mod dockhand;
+pub mod eci;
 mod fault;
+mod kind;
 mod net;
+pub mod oblien;
 pub mod pai_dlc;
 mod pty;
 mod random;
+mod text;
+mod web;
 
 pub use clock::{Clock, ManualClock};
 pub use fault::{Description, Fault, FaultSwitch, Stage};
+pub use kind::{Kind, Simulator, Start};

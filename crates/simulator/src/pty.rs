@@ -19,19 +19,25 @@ use rustix::{
 use tokio::{
     io::{AsyncRead, ReadBuf},
     process::Child,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 /// The size that a terminal has until somebody says otherwise, in columns and rows.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
 /// How long processes have between SIGHUP and SIGKILL.
-const HANG_UP_GRACE: Duration = Duration::from_secs(2);
+pub(crate) const HANG_UP_GRACE: Duration = Duration::from_secs(2);
 
 /// The most that one read of a terminal returns on Linux, in bytes.
 pub(crate) const MAX_READ: usize = 4_095;
 /// After a read of fewer bytes nothing more is to be expected at once: this is no bulk, but a line or an echo. A read that
 /// finds nothing is dear, since the kernel waits for its own workers before it says so.
 const BULK: usize = 512;
+
+/// Once the shell has ended, how long its terminal has to be silent for its output to count as complete. It matters only
+/// if a program in the background still holds the terminal, which otherwise tells its end itself.
+pub(crate) const QUIET: Duration = Duration::from_millis(200);
+/// And how many bytes are taken at most from such a program. The kernel holds less than this for the shell.
+pub(crate) const MAX_AFTER_EXIT: usize = 256 * 1024;
 
 /// Held from opening a terminal to the end of the spawn. `pty_process` opens the controlling side without close-on-exec
 /// and sets the flag a moment later: a shell that is spawned in between would inherit it, and then the hang-up of that
@@ -53,6 +59,14 @@ impl Shell {
     /// # Errors
     /// There is no terminal to be had, or the program cannot be started.
     pub(crate) fn spawn(command: &[String]) -> Result<Self> {
+        Self::spawn_sized(command, DEFAULT_SIZE)
+    }
+
+    /// The same with a terminal of so many columns and rows.
+    ///
+    /// # Errors
+    /// As for [`spawn`](Self::spawn).
+    pub(crate) fn spawn_sized(command: &[String], (cols, rows): (u16, u16)) -> Result<Self> {
         let (program, arguments) = command.split_first().context("the command is empty")?;
         let command = Command::new(program)
             .args(arguments)
@@ -62,7 +76,6 @@ impl Shell {
             .kill_on_drop(true);
         let _spawning = SPAWN.lock().unwrap_or_else(PoisonError::into_inner);
         let (pty, pts) = pty_process::open().context("cannot open a terminal")?;
-        let (cols, rows) = DEFAULT_SIZE;
         pty.resize(Size::new(rows, cols))?;
         let child = command.spawn(pts).with_context(|| format!("cannot start {program}"))?;
         let pid = child
@@ -145,6 +158,45 @@ pub(crate) async fn read_available(
     .await
 }
 
+/// Reads a terminal until its shell has ended and everything that it said is there.
+#[derive(Debug, Default)]
+pub(crate) struct Drain {
+    /// Bytes taken since the shell has ended.
+    after_exit: Option<usize>,
+}
+
+impl Drain {
+    /// Reads as [`read_available`] does. Returns 0 at the end: the terminal has been closed by its last user, or the shell
+    /// has ended and what other programs still say is not waited for. Dropped before it returns, it has taken nothing.
+    pub(crate) async fn read(
+        &mut self,
+        pty: &mut (impl AsyncRead + Unpin),
+        shell: &mut Child,
+        buffer: &mut [u8],
+        filled: usize,
+    ) -> usize {
+        loop {
+            let read = match self.after_exit {
+                None => tokio::select! {
+                    read = read_available(pty, buffer, filled) => read.unwrap_or(0),
+                    _ = shell.wait() => {
+                        self.after_exit = Some(0);
+                        continue;
+                    }
+                },
+                Some(taken) if taken > MAX_AFTER_EXIT => 0,
+                Some(_) => {
+                    timeout(QUIET, read_available(pty, buffer, filled)).await.map_or(0, |read| read.unwrap_or(0))
+                }
+            };
+            if let Some(taken) = &mut self.after_exit {
+                *taken += read;
+            }
+            return read;
+        }
+    }
+}
+
 /// The shell to start where nobody names one: an interactive `bash`, else `sh`. It reads nobody's start-up files, which
 /// may be slow, or leave a lock behind when their shell is hung up in the midst of them.
 pub(crate) fn default_shell() -> Vec<String> {
@@ -155,7 +207,8 @@ pub(crate) fn default_shell() -> Vec<String> {
     command.iter().map(|word| (*word).to_owned()).collect()
 }
 
-fn signal(group: Pid, signal: Signal) {
+/// Signals every process of a group.
+pub(crate) fn signal(group: Pid, signal: Signal) {
     // Nobody left to signal is what is wanted.
     let _gone = kill_process_group(group, signal);
 }
@@ -166,7 +219,7 @@ fn is_of_session(group: Pid, session: Pid) -> bool {
 }
 
 /// Nothing of this process's environment but what tells where programs and the user's home are.
-fn environment(program: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn environment(program: &str) -> Vec<(&'static str, String)> {
     let or = |name, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
     let mut environment = vec![
         ("PATH", or("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")),
@@ -185,7 +238,8 @@ fn environment(program: &str) -> Vec<(&'static str, String)> {
     environment
 }
 
-fn home() -> String {
+/// Where a program starts.
+pub(crate) fn home() -> String {
     env::var("HOME").ok().filter(|home| Path::new(home).is_dir()).unwrap_or_else(|| "/".to_owned())
 }
 

@@ -126,7 +126,7 @@ impl Seat {
                 if self.screen.clear_below() {
                     self.repaint();
                 }
-                if again && missing > 0 {
+                if again && missing > 0 && !self.viewer {
                     self.screen.say(&format!("{missing} bytes of output are missing here"));
                 }
             }

@@ -219,6 +219,23 @@ fn a_viewer_types_nothing_and_has_no_size() {
 }
 
 #[test]
+fn a_viewer_that_does_not_keep_up_is_skipped_forward() {
+    let mut far = Far::new();
+    let (session, role, size) = ("s", Role::Viewer, Size::DEFAULT);
+    let ready = |offset| ServerEvent::Ready { session, role, size, offset, input: 9, window: WINDOW, resume: None };
+    far.says(&ready(100)).unwrap();
+    far.hears();
+    far.prints(b"seen");
+    let skipped = far.says(&ready(5000)).unwrap().unwrap();
+    assert_eq!(skipped, Event::Ready { role, size, again: true, missing: 4896 });
+    far.says(&ServerEvent::Synthetic { bytes: 6 }).unwrap();
+    assert_eq!(far.prints(b"SCREEN").synthetic, "SCREEN");
+    assert_eq!(far.prints(b"new").live, "new");
+    far.0.consumed(7);
+    assert_eq!(far.hears(), ["ack 5003"]);
+}
+
+#[test]
 fn only_what_may_pass_is_come_back_from() {
     let error = |code: Code| ServerEvent::Error { code, message: "words", last: true };
     for code in Code::ALL {

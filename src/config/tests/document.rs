@@ -7,10 +7,16 @@ use super::*;
 const DOCUMENT: &str = include_str!("../../../proxy.toml");
 
 /// The secrets that the examples refer to.
-const SECRETS: [(&str, &str); 3] = [
+const SECRETS: [(&str, &str); 9] = [
     ("ALIBABA_CLOUD_ACCESS_KEY_ID", "id"),
     ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "secret"),
     ("ALIBABA_CLOUD_SECURITY_TOKEN", "token"),
+    ("DOCKHAND_TOKEN", "token"),
+    ("DOCKHAND_PASSWORD", "password"),
+    ("DECTHINGS_API_KEY", "key"),
+    ("OBLIEN_CLIENT_ID", "id"),
+    ("OBLIEN_CLIENT_SECRET", "secret"),
+    ("OBLIEN_TOKEN", "token"),
 ];
 
 /// The lines with every key and section that is commented out made real.
@@ -70,14 +76,14 @@ fn every_key_is_required_or_has_its_default_or_says_that_there_is_none() {
         };
         *seen.entry(class).or_default() += 1;
     }
-    assert_eq!(seen, BTreeMap::from([("default", 29), ("none", 2), ("required", 13)]));
+    assert_eq!(seen, BTreeMap::from([("default", 53), ("none", 6), ("required", 34)]));
 }
 
 #[test]
 fn it_knows_every_key_and_no_other() {
     let lines = uncommented();
     let (mut sections, mut section) = (BTreeMap::<String, BTreeSet<&str>>::new(), String::new());
-    let mut probed = Vec::new();
+    let (mut probed, mut kinds) = (Vec::new(), BTreeMap::new());
     for line in &lines {
         probed.push((*line).to_owned());
         if let Some(name) = line.strip_prefix('[') {
@@ -89,15 +95,21 @@ fn it_knows_every_key_and_no_other() {
             sections.entry(section.clone()).or_default();
         } else if let (Some(key), Some(keys)) = (key_of(line), sections.get_mut(&section)) {
             keys.insert(key);
+            if key == "kind" {
+                kinds.insert(section.clone(), *line);
+            }
         }
     }
-    let mut documented: BTreeSet<BTreeSet<&str>> = sections.into_values().collect();
-    // What all kinds have is documented once.
+    // What all kinds have is documented once, and what one kind has perhaps in several examples.
     let common = ["name", "kind", "max_sessions", "open_timeout", "ca", "allow_private"];
-    documented = documented
-        .into_iter()
-        .map(|keys| if keys.contains("commands") { keys.into_iter().chain(common).collect() } else { keys })
-        .collect();
+    let mut documented: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for (section, keys) in sections {
+        let kind = kinds.get(&section).map_or(section, |kind| (*kind).to_owned());
+        let is_provider = keys.contains("kind");
+        let keys = keys.into_iter().chain(common.into_iter().filter(|_| is_provider));
+        documented.entry(kind).or_default().extend(keys);
+    }
+    let documented: BTreeSet<BTreeSet<&str>> = documented.into_values().collect();
     let errors = Home::new(&probed.join("\n")).load(&SECRETS).unwrap_err();
     let known: BTreeSet<BTreeSet<&str>> = errors
         .mistakes()

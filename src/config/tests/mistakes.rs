@@ -90,7 +90,7 @@ proxy.toml:38:19: providers.pai.websocket_hosts: expected a list of hosts such a
 proxy.toml:39:16: providers.pai.open_timeout: expected a duration such as \"30s\" (from 100ms to 10m), found \"0s\"
 proxy.toml:40:3: providers.pai.shel: unknown key; the keys here are name, kind, max_sessions, open_timeout, ca, allow_private, region, endpoint, access_key_id, access_key_secret, security_token, websocket_hosts
 proxy.toml:43:8: providers.pai.name: a second entry of this name; the first is at proxy.toml:32:8, and names are unique
-proxy.toml:44:8: providers.pai.kind: expected \"pai-dlc\" or \"local\" (did you mean \"local\"?), found \"locale\"
+proxy.toml:44:8: providers.pai.kind: expected \"pai-dlc\" or \"eci\" or \"dockhand\" or \"oblien\" or \"decthings\" or \"local\" (did you mean \"local\"?), found \"locale\"
 proxy.toml:47:1: providers[2].name: required: expected a name of at most 64 letters, digits, '.', '_' and '-' that begins with a letter or digit, found nothing
 proxy.toml:49:20: providers[2].commands[0][1]: expected a string without NUL characters, found the number 1
 proxy.toml:49:24: providers[2].commands[1]: expected a list of commands, each a list of a program and its arguments, such as [[\"/bin/bash\", \"-l\"]], found a list
@@ -267,4 +267,69 @@ fn files_that_are_named_are_verified_on_request() {
     home.write("k.pem", "");
     home.write("ca.pem", "");
     assert_eq!(loaded.verify_files(), Ok(()));
+}
+
+#[test]
+fn the_ways_of_eci_are_named() {
+    let eci = "[[providers]]\nname = \"e\"\nkind = \"eci\"\nregion = \"cn-x\"\naccess_key_id = \"id\"\naccess_key_secret = \"s\"\n";
+    for (line, expected) in [
+        ("resize_mode = \"k8s\"", "expected \"k8s4\" or \"stty\" or \"off\" (did you mean \"k8s4\"?), found \"k8s\""),
+        ("resize_mode = true", "expected \"k8s4\" or \"stty\" or \"off\", found true"),
+        ("subprotocol = \"\"", "expected \"v4.channel.k8s.io\", found \"\""),
+        ("endpoint = \"http://127.0.0.1:1\"", "expected an https URL; http is for simulated providers"),
+    ] {
+        let told = one(&format!("{eci}{line}\n"));
+        assert!(told.starts_with("proxy.toml:12:") && told.contains(expected), "{told}");
+    }
+    let config = config(&format!("{eci}resize_mode = \"stty\"\n"), &[]);
+    let ProviderKind::Eci(eci) = &config.providers[0].kind else { panic!("an eci provider") };
+    assert_eq!((eci.endpoint.to_string().as_str(), eci.subprotocol), ("https://eci.cn-x.aliyuncs.com", None));
+    assert_eq!(eci.resize_mode, polytty_dialect::channel::ResizeMode::Stty);
+    assert_eq!((config.providers[0].kind.as_str(), config.providers[0].kind.title()), ("eci", "ECI"));
+}
+
+#[test]
+fn dockhand_takes_a_token_or_an_account() {
+    let dockhand = "[[providers]]\nname = \"d\"\nkind = \"dockhand\"\nurl = \"https://d.example\"\n";
+    for (lines, expected) in [
+        ("", "6:1: providers.d.token: required: expected an API token of Dockhand, or username and password"),
+        ("username = \"u\"", "6:1: providers.d.password: required: expected the password of the account"),
+        ("password = \"p\"", "6:1: providers.d.username: required: expected the name of an account"),
+        ("username = \"u\"\npassword = \"p\"\ntoken = \"t\"", "12:9: providers.d.token: expected either token or"),
+        (
+            "token = \"t\"\nlogin_provider = \"ldap:\"",
+            "11:18: providers.d.login_provider: expected \"local\", \"ldap\"",
+        ),
+        ("token = \"t\"\nflow = \"http\"", "11:8: providers.d.flow: expected \"websocket\" or \"documented\""),
+        (
+            "token = \"t\"\nattach_path = \"/api/exec\"",
+            "11:15: providers.d.attach_path: expected a path with {exec_id}",
+        ),
+        ("token = \"t\"\nattach_path = \"/a b/{exec_id}\"", "11:15: providers.d.attach_path: expected a path with"),
+        (
+            "token = \"t\"\nattach_messages = \"text\"",
+            "11:19: providers.d.attach_messages: expected \"json\" or \"raw\"",
+        ),
+        (
+            "token = \"t\"\nfirst_output_timeout = \"0s\"",
+            "11:24: providers.d.first_output_timeout: expected a duration",
+        ),
+        ("token = \"t\"\nsilence_timeout = \"1s\"", "11:19: providers.d.silence_timeout: expected a duration"),
+        ("token = \"t\"\ntyped_ending = \"yes\"", "11:16: providers.d.typed_ending: expected true or false"),
+    ] {
+        let told = one(&format!("{dockhand}{lines}\n"));
+        assert!(told.starts_with(&format!("proxy.toml:{expected}")), "{told}");
+    }
+    let told = one(&format!("{}token = \"t\"\n", dockhand.replace("https", "http")));
+    assert!(told.contains("url: expected an https URL; http is for private networks"), "{told}");
+
+    let login = "username = \"u\"\npassword = \"p\"\nlogin_provider = \"ldap:2\"\nflow = \"documented\"\n";
+    let config = config(&format!("{dockhand}{login}silence_timeout = \"0s\"\n"), &[]);
+    let ProviderKind::Dockhand(dockhand) = &config.providers[0].kind else { panic!("a dockhand provider") };
+    let DockhandCredentials::Login { username, password, provider } = &dockhand.credentials else { panic!("a login") };
+    assert_eq!((username.as_str(), password.expose(), provider.as_str()), ("u", "p", "ldap:2"));
+    let DockhandFlow::Documented { attach_path, messages } = &dockhand.flow else { panic!("the documented flow") };
+    assert_eq!((attach_path.as_str(), *messages), ("/api/exec/{exec_id}/attach", AttachMessages::Json));
+    assert_eq!((dockhand.silence_timeout, dockhand.first_output_timeout.as_secs()), (None, 1));
+    assert_eq!((config.providers[0].kind.as_str(), config.providers[0].kind.title()), ("dockhand", "Dockhand"));
 }

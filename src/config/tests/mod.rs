@@ -1,8 +1,10 @@
 //! Stories of whole files and environments.
 
+mod decthings;
 mod document;
 mod layering;
 mod mistakes;
+mod oblien;
 mod secrets;
 
 use std::path::{Path, PathBuf};

@@ -13,7 +13,7 @@ fn with_secret(value: &str) -> Home {
 fn secret_of(loaded: &Loaded) -> String {
     match &loaded.config.providers[0].kind {
         ProviderKind::PaiDlc(pai) => pai.access_key_secret.expose().to_owned(),
-        ProviderKind::Local(_) => panic!("a pai-dlc provider"),
+        _ => panic!("a pai-dlc provider"),
     }
 }
 

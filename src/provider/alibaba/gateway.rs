@@ -82,6 +82,17 @@ impl ApiError {
         matches!(self.meaning(), Meaning::NoTarget | Meaning::TargetNotReady)
     }
 
+    /// Whether a look at the target may explain more, also for a code that is known from nowhere: neither key, right,
+    /// clock nor pace are what was refused.
+    pub(super) fn may_be_about_target(&self) -> bool {
+        self.is_about_target() || self.meaning() == Meaning::Refused
+    }
+
+    /// Whether a parameter is longer than the service takes.
+    pub(super) fn is_value_exceeded(&self) -> bool {
+        self.code == "InvalidParameter.ValueExceeded"
+    }
+
     /// Whether the call was understood, and the thing it names is not there.
     pub(super) fn is_not_found(&self) -> bool {
         self.meaning() == Meaning::NoTarget

@@ -13,10 +13,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::super::dial::{DialError, Dialer, Reply, Request, Stream, WebSocketRefusal, WebSocketRequest};
+use super::super::dial::{DialError, Dialer, Reply, Stream, WebSocketRefusal, WebSocketRequest};
 use super::super::websocket::{WebSocketOptions, WebSocketUpstream};
 use super::super::{BoxFuture, Failure, Provider, Target, Upstream};
 use super::acs3;
+use super::api::{AGENT, ApiCall};
 use super::gateway::{ApiError, Product};
 use super::job::Job;
 use super::link::TerminalLink;
@@ -25,7 +26,6 @@ use crate::config::PaiDlc;
 
 const PRODUCT: Product = Product { name: "PAI-DLC", ram: "paidlc" };
 const VERSION: &str = "2020-12-03";
-const AGENT: &str = concat!("polytty/", env!("CARGO_PKG_VERSION"));
 
 /// How long a link can be used, counted here from before it was asked for.
 const LINK_LIFETIME: Duration = Duration::from_secs(30);
@@ -173,26 +173,9 @@ impl PaiDlcProvider {
             access_key_secret: access_key_secret.expose(),
             security_token: security_token.as_ref().map(|token| token.expose()),
         };
-        let call = acs3::Call {
-            method: "GET",
-            host: &endpoint.authority().to_string(),
-            path,
-            query,
-            action,
-            version: VERSION,
-            headers: &[("accept", "application/json"), ("user-agent", AGENT)],
-            body: b"",
-        };
-        let nonce = acs3::nonce().map_err(|_| {
-            Failure::new(Code::Internal, "A request to the provider could not be made.").detail("no randomness")
-        })?;
-        let headers = acs3::sign(credentials, &call, (self.clock)(), &nonce).map_err(|_| {
-            Failure::new(Code::ProviderRefused, "The configured credentials cannot be sent.")
-                .detail("access_key_id or security_token has characters that no header field can hold")
-        })?;
-        let path_and_query = format!("{path}?{}", acs3::query_string(query));
-        let request = Request { method: Method::GET, path_and_query: &path_and_query, headers, body: Bytes::new() };
-        self.dialer.request(endpoint, request).await
+        let method = Method::GET;
+        let call = ApiCall { endpoint, credentials, method, path, query, action, version: VERSION };
+        call.send(&self.dialer, (self.clock)()).await
     }
 }
 

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::future::Future;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST, HeaderMap, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
@@ -49,12 +49,17 @@ impl Dialer {
     /// no error here.
     pub(crate) async fn request(&self, base: &BaseUrl, request: Request<'_>) -> Result<Reply, Failure> {
         let Request { method, path_and_query, headers, body } = request;
+        // RFC 9110, section 8.6: where a method has a meaning for content, its absence is told, too.
+        let is_empty_post = method == Method::POST && body.is_empty();
         let mut outgoing = http::Request::new(Full::new(body));
         *outgoing.method_mut() = method;
         *outgoing.uri_mut() = path_and_query.parse().map_err(|_| unsendable())?;
         *outgoing.headers_mut() = headers;
         outgoing.headers_mut().insert(HOST, host_field(base.is_tls(), base.authority())?);
         outgoing.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        if is_empty_post {
+            outgoing.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
 
         let stream = self.connect(base.is_tls(), base.authority()).await?;
         let (mut sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;

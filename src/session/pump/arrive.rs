@@ -14,7 +14,7 @@ const AHEAD: &str = "offset is more than the output of this session so far";
 /// Makes a terminal of which nothing is known fit for what follows: ends an unfinished sequence (CAN), then DECSTR,
 /// leaves the alternate screen, ends mouse and focus reports, bracketed paste and synchronized output, shows the
 /// cursor, and takes back margins, key modes, character set and colours (xterm, "Control Sequences").
-const RESET: &[u8] = b"\x18\x1b[!p\x1b[?1049l\x1b[?47l\x1b[?9;1000;1001;1002;1003;1004;1005;1006;1015;1016l\
+pub(super) const RESET: &[u8] = b"\x18\x1b[!p\x1b[?1049l\x1b[?47l\x1b[?9;1000;1001;1002;1003;1004;1005;1006;1015;1016l\
 \x1b[?2004l\x1b[?2026l\x1b[?25h\x1b[r\x1b[?1;6l\x1b[?7h\x1b[4l\x1b>\x0f\x1b(B\x1b[m";
 
 impl Pump<'_> {
@@ -56,6 +56,9 @@ impl Pump<'_> {
         client.ready(self.task.session.id, self.size, from, record.input(), resume);
         if known.is_none() && end > 0 {
             client.synthetic(RESET);
+        }
+        if known.is_none() && missing > 0 {
+            client.want_screen();
         }
         if repeated > 0 || missing > 0 {
             client.replay(repeated, missing);

@@ -156,6 +156,7 @@ impl Pump<'_> {
             self.size = size;
             self.task.session.record.set_size(size);
             self.upstream.resize(size);
+            self.show_size(size);
         }
     }
 

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use polytty_dialect::{Code, Outbox, ServerEvent};
 use tokio::time::Instant;
 
+use super::arrive::RESET;
 use super::{Pump, TURN, with_scratch};
 use crate::provider::{Failure, Happened};
 use crate::session::Ending;
@@ -26,6 +27,9 @@ impl Pump<'_> {
             if unsent > 0 && room > 0 {
                 moved += self.catch_up(room);
                 continue;
+            }
+            if unsent == 0 && room > 0 {
+                self.paint();
             }
             if let Some(ending) = &self.over {
                 let ending = ending.clone();
@@ -109,7 +113,18 @@ impl Pump<'_> {
             None => u64::MAX,
         };
         self.ring.push(output, sent);
+        self.show(output);
         self.task.session.record.add_output(output.len());
+    }
+
+    /// Shows a client that missed a part of the output what is on the screen, where that is known.
+    fn paint(&mut self) {
+        if let (Some(client), Some(screen)) = (&mut self.client, &self.screen)
+            && client.takes_screen()
+        {
+            client.synthetic(RESET);
+            client.synthetic(&screen.snapshot());
+        }
     }
 
     /// Sends output that was there before the client, or that there was no room for. How much.
@@ -119,6 +134,8 @@ impl Pump<'_> {
         let piece = if front.is_empty() { back } else { front };
         let piece = &piece[..piece.len().min(room)];
         with_scratch(|_, outbox| client.output(piece, outbox));
-        piece.len()
+        let moved = piece.len();
+        self.ring.trim(client.position());
+        moved
     }
 }

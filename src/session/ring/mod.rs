@@ -111,6 +111,15 @@ impl Ring {
         self.count();
     }
 
+    /// Gives back what had to be held beyond the bound, but nothing at `keep` or behind it.
+    pub(super) fn trim(&mut self, keep: u64) {
+        if self.bytes.len() > self.bound {
+            self.forget(self.bound, keep);
+            self.bytes.shrink_to(self.bound);
+            self.count();
+        }
+    }
+
     /// The bytes from `offset` on, which lies between [`Ring::start`] and [`Ring::end`], in two pieces.
     pub(super) fn from(&self, offset: u64) -> (&[u8], &[u8]) {
         let skip = usize::try_from(offset.saturating_sub(self.start)).unwrap_or(usize::MAX).min(self.bytes.len());
@@ -238,7 +247,8 @@ mod tests {
                 ring.push(&[b'x'; 100], keep);
             }
             assert_eq!(held(&ring, keep), [b'x'; 10_000], "{bound}");
-            ring.push(b"", SENT);
+            ring.trim(SENT);
+            assert!(ring.total.held() <= bound.max(FIRST), "{bound}: {}", ring.total.held());
             ring.push(b"y", SENT);
             assert!(ring.bytes.len() <= bound, "{bound}: {}", ring.bytes.len());
             assert_eq!(ring.end(), 10_005);

@@ -7,34 +7,34 @@ use crate::ticket::Refused;
 
 /// What a client has taken in: what was said, in order, with the output between.
 #[derive(Default)]
-struct Seen {
-    ready: Value,
-    said: Vec<Value>,
-    output: Vec<u8>,
-    synthetic: usize,
+pub(super) struct Seen {
+    pub(super) ready: Value,
+    pub(super) said: Vec<Value>,
+    pub(super) output: Vec<u8>,
+    pub(super) synthetic: Vec<u8>,
 }
 
 impl Seen {
-    fn link(&self) -> &str {
+    pub(super) fn link(&self) -> &str {
         self.ready["resume"]["url"].as_str().expect("ready carries a resume link")
     }
 
-    fn word(&self, operation: &str) -> Option<&Value> {
+    pub(super) fn word(&self, operation: &str) -> Option<&Value> {
         self.said.iter().find(|said| said["operation"] == operation)
     }
 }
 
 impl Client {
-    /// Reads until `count` bytes of the session's own output have come since `ready`.
-    async fn see(&mut self, count: usize) -> Seen {
+    /// Reads until `count` more bytes of the session's own output have come; with 0, until `ready`.
+    pub(super) async fn see(&mut self, count: usize) -> Seen {
         let mut seen = Seen::default();
         let mut foreign = 0;
-        while seen.ready.is_null() || seen.output.len() < count {
+        while (count == 0 && seen.ready.is_null()) || seen.output.len() < count {
             match self.next().await {
                 Incoming::Message(Kind::Binary, bytes) => {
                     let skipped = foreign.min(bytes.len());
                     foreign -= skipped;
-                    seen.synthetic += skipped;
+                    seen.synthetic.extend_from_slice(&bytes[..skipped]);
                     seen.output.extend_from_slice(&bytes[skipped..]);
                 }
                 Incoming::Message(Kind::Text, text) => {
@@ -54,7 +54,7 @@ impl Client {
 
 impl World {
     /// Loses the client without a word.
-    async fn lose(&mut self) {
+    pub(super) async fn lose(&mut self) {
         let (gone, _) = duplex(1);
         self.client.0 = Socket::new(gone, Bytes::new(), options(socket::Role::Client)).await;
         while self.session.info().state != State::Detached {
@@ -69,7 +69,7 @@ impl World {
         Ok(Arrival { offset, resumes: grant.resumes() })
     }
 
-    async fn come_back(&self, link: &str, offset: Option<u64>) -> Client {
+    pub(super) async fn come_back(&self, link: &str, offset: Option<u64>) -> Client {
         let arrival = self.redeem(link, offset).await.expect("the link is good");
         Client::attach(&self.session, arrival).await
     }
@@ -88,7 +88,7 @@ async fn who_comes_back_with_an_offset_gets_what_follows_it_and_nothing_else() {
     world.client = world.come_back(first.link(), Some(6)).await;
     let second = world.client.see(29).await;
     assert_eq!(second.output, b"sent and lost, said to nobody");
-    assert_eq!(second.synthetic, 0, "no reset");
+    assert!(second.synthetic.is_empty(), "no reset");
     assert!(second.said.is_empty(), "nothing was shown before: {:?}", second.said);
     assert_eq!((second.ready["offset"].as_u64(), second.ready["input"].as_u64()), (Some(6), Some(5)));
     assert_ne!(second.link(), first.link());
@@ -103,7 +103,7 @@ async fn who_comes_back_with_nothing_gets_a_reset_and_all_that_is_held_and_is_to
     world.client = world.come_back(first.link(), None).await;
     let second = world.client.see(21).await;
     assert_eq!(second.output, b"shown before, and not");
-    assert!(second.synthetic > 0);
+    assert!(!second.synthetic.is_empty());
     let replay = second.word("replay").unwrap();
     assert_eq!((replay["bytes"].as_u64(), replay["missing"].as_u64()), (Some(12), Some(0)));
     assert_eq!(second.ready["offset"], 0);
@@ -177,11 +177,9 @@ async fn a_link_that_somebody_was_given_is_spent_when_another_comes_by_the_one_b
     let first = world.client.see(2).await;
     world.lose().await;
     let mut unconfirmed = world.come_back(first.link(), Some(2)).await;
-    let given = loop {
-        match poll_fn(|cx| unconfirmed.0.poll_recv(cx)).await {
-            Incoming::Message(Kind::Text, text) => break serde_json::from_slice::<Value>(&text).unwrap(),
-            other => panic!("{other:?}"),
-        }
+    let given = match poll_fn(|cx| unconfirmed.0.poll_recv(cx)).await {
+        Incoming::Message(Kind::Text, text) => serde_json::from_slice::<Value>(&text).unwrap(),
+        other => panic!("{other:?}"),
     };
     let _second = world.come_back(first.link(), Some(2)).await;
     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -216,7 +214,7 @@ async fn output_beyond_the_scrollback_is_counted_as_missing_and_the_rest_begins_
     let from = usize::try_from(head.ready["offset"].as_u64().unwrap()).unwrap();
     let second = {
         world.client.say(Kind::Text, format!(r#"{{"operation":"ack","bytes":{from}}}"#).as_bytes()).await;
-        let (mut output, mut synthetic, mut foreign, mut missing) = (head.output, head.synthetic, 0, 0);
+        let (mut output, mut synthetic, mut foreign, mut missing) = (head.output, head.synthetic.len(), 0, 0);
         while output.len() < 5 + much.len() - from {
             match world.client.next().await {
                 Incoming::Message(Kind::Binary, bytes) => {

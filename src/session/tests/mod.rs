@@ -1,6 +1,7 @@
 //! Whole sessions around a provider that does what its test says, in virtual time.
 
 mod coming_back;
+mod watching;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -14,7 +15,9 @@ use serde_json::Value;
 use tokio::io::{DuplexStream, duplex};
 use tokio::time::Instant;
 
-use super::{Arrival, Attachment, ClientIo, Lifetimes, Scrollbacks, Session, Sessions, Settings, Spec, State};
+use super::{
+    Arrival, Attachment, ClientIo, Lifetimes, ScreenPolicy, Scrollbacks, Session, Sessions, Settings, Spec, State,
+};
 use crate::observe::Metrics;
 use crate::provider::{BoxFuture, Entry, Failure, Happened, Kind as ProviderKind, Provider, Target, Upstream};
 use crate::socket::{self, Incoming, Socket};
@@ -31,6 +34,7 @@ struct Terminal(Arc<Mutex<TerminalState>>);
 struct TerminalState {
     script: Script,
     typed: Vec<u8>,
+    sizes: Vec<Size>,
     taken: usize,
     session: Option<Waker>,
 }
@@ -97,7 +101,9 @@ impl Upstream for Terminal {
         self.0.lock().unwrap().typed.extend_from_slice(bytes);
     }
 
-    fn resize(&mut self, _: Size) {}
+    fn resize(&mut self, size: Size) {
+        self.0.lock().unwrap().sizes.push(size);
+    }
 
     fn eof(&mut self) -> bool {
         false
@@ -107,6 +113,9 @@ impl Upstream for Terminal {
         Box::pin(std::future::ready(()))
     }
 }
+
+/// What lies between a client and the session, in bytes.
+const PIPE: usize = 4 << 20;
 
 struct World {
     sessions: Arc<Sessions>,
@@ -139,6 +148,15 @@ impl World {
     }
 
     async fn with(lifetimes: Lifetimes, output: &[u8], happened: Option<Happened>) -> Self {
+        Self::with_screen(ScreenPolicy::Viewers, lifetimes, output, happened).await
+    }
+
+    async fn with_screen(
+        screen: ScreenPolicy,
+        lifetimes: Lifetimes,
+        output: &[u8],
+        happened: Option<Happened>,
+    ) -> Self {
         let terminal = Terminal::default();
         terminal.does(output, happened);
         let kind = ProviderKind { name: "scripted", title: "Scripted" };
@@ -146,7 +164,8 @@ impl World {
         let entry = Entry::new("scripted".to_owned(), kind, 10, Duration::from_secs(15), provider);
         let resume = ResumeLinks::new("wss://term.example/t/".to_owned(), Duration::from_secs(3600));
         let scrollbacks = Scrollbacks::new(1 << 30);
-        let settings = Settings { lifetimes, scrollback: 256 << 10, scrollbacks, resume: resume.clone() };
+        let settings =
+            Settings { lifetimes, scrollback: 256 << 10, scrollbacks, resume: resume.clone(), screen, max_viewers: 3 };
         let sessions = Sessions::new(10, settings, Arc::new(Metrics::default()));
         let spec = Spec {
             provider: Arc::new(entry),
@@ -165,10 +184,18 @@ impl World {
 
 impl Client {
     async fn attach(session: &Session, arrival: Arrival) -> Self {
-        let (ours, theirs) = duplex(4 << 20);
+        Self::come(session, Role::Writer, arrival).await
+    }
+
+    async fn come(session: &Session, role: Role, arrival: Arrival) -> Self {
+        Self::come_over(PIPE, session, role, arrival).await
+    }
+
+    async fn come_over(pipe: usize, session: &Session, role: Role, arrival: Arrival) -> Self {
+        let (ours, theirs) = duplex(pipe);
         let stream: ClientIo = Box::new(ours);
         let socket = Socket::new(stream, Bytes::new(), options(socket::Role::Server)).await;
-        let attachment = Attachment::new(socket, client_dialect("polytty.v1").unwrap(), Role::Writer, arrival);
+        let attachment = Attachment::new(socket, client_dialect("polytty.v1").unwrap(), role, arrival);
         assert!(session.attach(attachment).await.is_ok());
         Self(Socket::new(theirs, Bytes::new(), options(socket::Role::Client)).await)
     }

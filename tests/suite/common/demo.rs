@@ -48,8 +48,9 @@ impl Demo {
         let line: Value = serde_json::from_str(&line).unwrap();
         let address = line["url"].as_str().unwrap().strip_prefix("https://").unwrap().parse().unwrap();
         let root = CertificateDer::from_pem_file(line["ca"].as_str().unwrap()).unwrap();
-        let target = line["providers"][0]["target"].clone();
-        let site = Site::new(address, line["api_key"].as_str().unwrap().to_owned(), target, root);
+        let targets = line["providers"].as_array().unwrap().iter();
+        let targets = targets.map(|listed| (listed["name"].as_str().unwrap().to_owned(), listed["target"].clone()));
+        let site = Site::new(address, line["api_key"].as_str().unwrap().to_owned(), targets.collect(), root);
         Self { line, site, child, _home: home }
     }
 

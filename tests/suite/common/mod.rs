@@ -1,4 +1,4 @@
-//! A running polytty with a simulated provider, and clients for it: real TLS, real sockets, real shells, all on
+//! A running polytty with simulated providers, and clients for it: real TLS, real sockets, real shells, all on
 //! loopback ports that the kernel picks.
 
 mod client;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use polytty::app::{App, Listeners};
 use polytty::config::{self, Environment};
 use polytty_simulator::pai_dlc::{self, PaiDlc};
+use polytty_simulator::{Kind, Simulator, Start};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -28,15 +29,17 @@ pub(crate) use terminal::Terminal;
 /// How long anything may take before a test says that it does not happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The providers of a [`World`]: what holds for every terminal is told of each of them.
-pub(crate) const PROVIDERS: [&str; 2] = ["local", "pai"];
-
 /// What runs in the terminals.
 const SHELL: [&str; 3] = ["/bin/bash", "--norc", "--noprofile"];
 
-/// A proxy with two providers: `pai`, simulated, and `local`.
+/// Every provider of a [`World`].
+pub(crate) const PROVIDERS: [&str; 6] = ["local", "pai", "eci", "dockhand", "oblien", "decthings"];
+
+/// A proxy with a provider of every kind: `local`, `pai`, whose simulator can be asked for more, and the other
+/// simulated ones by the names of their kinds.
 pub(crate) struct World {
     pub(crate) simulator: PaiDlc,
+    pub(crate) others: Vec<(Kind, Box<dyn Simulator>)>,
     pub(crate) admin: SocketAddr,
     /// Where the proxy listens, which is where clients look for it unless `server.public_url` says otherwise.
     pub(crate) proxy: SocketAddr,
@@ -79,15 +82,27 @@ impl World {
         let admin = listeners.admin.as_ref().unwrap().local_addr().unwrap();
         let (key, hash) = polytty::auth::new_key().unwrap();
         let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        let line = simulator.ready_line();
-        let mut pai = line["provider"].clone();
-        pai["name"] = json!("pai");
+        let mut others = Vec::new();
+        let (mut providers, mut targets) = (Vec::new(), Vec::new());
+        let mut add = |name: &str, mut line: Value| {
+            line["provider"]["name"] = json!(name);
+            providers.push(line["provider"].take());
+            targets.push((name.to_owned(), line["target"].take()));
+        };
+        add("pai", simulator.ready_line());
+        for kind in [Kind::Eci, Kind::Dockhand, Kind::Oblien, Kind::Decthings] {
+            let start = Start { listen: any, allow_remote: false, shell: Some(SHELL.map(str::to_owned).into()) };
+            let other = kind.start(start).await.unwrap();
+            add(kind.as_str(), other.ready_line());
+            others.push((kind, other));
+        }
+        providers.push(json!({ "name": "local", "kind": "local", "commands": [SHELL, ["/bin/sh", "-c", "exit 7"]] }));
         let mut configuration = json!({
             "server": { "listen": address, "public_url": format!("https://{address}"), "admin_listen": admin },
             "tls": { "cert": "cert.pem", "key": "key.pem" },
             "keys": [{ "name": "test", "hash": format!("sha256:{hash}") }],
             "limits": { "mints_per_second": 10_000, "mint_burst": 100_000 },
-            "providers": [pai, { "name": "local", "kind": "local", "commands": [SHELL, ["/bin/sh", "-c", "exit 7"]] }],
+            "providers": providers,
         });
         change(&mut configuration);
         let file = folder.path().join("proxy.toml");
@@ -95,8 +110,8 @@ impl World {
         let loaded = config::load(Some(&file), &Environment::default()).unwrap_or_else(|why| panic!("{why}"));
         let app = App::start(loaded.config, listeners, None).unwrap();
         let reached_at = configuration["server"]["public_url"].as_str().and_then(|url| url.strip_prefix("https://"));
-        let site = Site::new(reached_at.unwrap().parse().unwrap(), key, line["target"].clone(), cert.der().clone());
-        Self { simulator, admin, proxy: address, site, app, folder }
+        let site = Site::new(reached_at.unwrap().parse().unwrap(), key, targets, cert.der().clone());
+        Self { simulator, others, admin, proxy: address, site, app, folder }
     }
 
     /// A file with the certificate that clients have to trust.
@@ -104,9 +119,16 @@ impl World {
         self.folder.path().join("cert.pem")
     }
 
+    /// The simulator behind a provider that is not `pai`.
+    pub(crate) fn other(&self, kind: Kind) -> &dyn Simulator {
+        &*self.others.iter().find(|(other, _)| *other == kind).unwrap().1
+    }
+
     /// Takes the proxy down as SIGTERM does, in the background.
-    pub(crate) fn drain(self) -> (tokio::task::JoinHandle<bool>, PaiDlc) {
-        (tokio::spawn(self.app.drain()), self.simulator)
+    pub(crate) fn drain(self) -> (tokio::task::JoinHandle<bool>, Vec<Box<dyn Simulator>>) {
+        let mut simulators: Vec<Box<dyn Simulator>> = vec![Box::new(self.simulator)];
+        simulators.extend(self.others.into_iter().map(|(_, other)| other));
+        (tokio::spawn(self.app.drain()), simulators)
     }
 }
 

@@ -21,7 +21,8 @@ use super::{Client, Connect, PATIENCE, eventually};
 pub(crate) struct Site {
     pub(crate) address: SocketAddr,
     pub(crate) key: String,
-    pub(crate) pai_target: Value,
+    /// What a session at each provider is opened with.
+    targets: Vec<(String, Value)>,
     tls: TlsConnector,
 }
 
@@ -48,8 +49,19 @@ pub(crate) struct Answer {
 }
 
 impl Site {
-    pub(crate) fn new(address: SocketAddr, key: String, pai_target: Value, root: CertificateDer<'static>) -> Self {
-        Self { address, key, pai_target, tls: trusting(root) }
+    pub(crate) fn new(
+        address: SocketAddr,
+        key: String,
+        targets: Vec<(String, Value)>,
+        root: CertificateDer<'static>,
+    ) -> Self {
+        Self { address, key, targets, tls: trusting(root) }
+    }
+
+    /// What a session at this provider is opened with.
+    pub(crate) fn target(&self, provider: &str) -> Value {
+        let target = self.targets.iter().find(|(name, _)| name == provider);
+        target.map_or_else(|| json!({}), |(_, target)| target.clone())
     }
 
     /// A TLS connection.
@@ -109,8 +121,7 @@ impl Site {
 
     /// A link to a new session, with more in the request.
     pub(crate) async fn mint_with(&self, provider: &str, change: impl FnOnce(&mut Value)) -> Link {
-        let target = if provider == "pai" { self.pai_target.clone() } else { json!({}) };
-        let mut body = json!({ "provider": provider, "target": target });
+        let mut body = json!({ "provider": provider, "target": self.target(provider) });
         change(&mut body);
         let answer = self.api(Method::POST, "/v1/sessions", Some(body)).await;
         assert_eq!(answer.status, 201, "{}", answer.body);

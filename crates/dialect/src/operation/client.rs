@@ -1,6 +1,7 @@
 //! The side of the documented page.
 
-use super::frames::{Frames, STDIN, STDOUT};
+use super::{STDIN, STDOUT};
+use crate::frames::Frames;
 use crate::json::Unescaper;
 use crate::last_line::last_line;
 use crate::object::{Extra, Object, Spelling, known_frame};

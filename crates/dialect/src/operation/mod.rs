@@ -8,8 +8,12 @@
 //! [`OperationClient`] speaks it with such a page, [`PaiDlc`] with such a server.
 
 mod client;
-mod frames;
 mod pai_dlc;
 
 pub use client::{NAME, OperationClient};
 pub use pai_dlc::{MAX_MESSAGE, PaiDlc};
+
+/// The beginning of a message to the server, in the spelling of `JSON.stringify`.
+const STDIN: &str = r#"{"operation":"stdin","data":""#;
+/// The beginning of a message to the page.
+const STDOUT: &str = r#"{"operation":"stdout","data":""#;

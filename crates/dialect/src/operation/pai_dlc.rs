@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 
-use super::frames::{Frames, STDIN, STDOUT};
+use super::{STDIN, STDOUT};
+use crate::frames::Frames;
 use crate::json::Unescaper;
 use crate::object::{Extra, Object, known_frame};
 use crate::utf8::Joiner;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use polytty_dialect::channel::{Channel, Framing, ResizeMode};
+use polytty_dialect::dockhand::{Dockhand, Form};
 use polytty_dialect::operation::PaiDlc;
 use polytty_dialect::{
     ClientDialect, ClientEvent, Code, Exit, Kind, Message, Outbox, PingId, Resume, Role, ServerEvent, Size,
@@ -38,6 +40,8 @@ pub(crate) enum Action {
 pub(crate) struct Read {
     pub(crate) bytes: String,
     pub(crate) event: String,
+    /// What an upstream codec has heard by now of how the process ended; empty before.
+    pub(crate) verdict: String,
 }
 
 pub(crate) enum Codec {
@@ -63,9 +67,10 @@ pub(crate) fn parse(file: &str) -> Transcript {
             }
             (">", Some(Action::Call { sent, .. })) => sent.push(message(rest)),
             ("=", Some(Action::Call { returned, .. })) if rest == "no" => *returned = false,
-            ("=", Some(Action::Read { expected, .. })) => match rest.strip_prefix("bytes ") {
-                Some(bytes) => expected.bytes = show(&unescape(bytes)),
-                None => expected.event = rest.to_owned(),
+            ("=", Some(Action::Read { expected, .. })) => match rest.split_once(' ') {
+                Some(("bytes", bytes)) => expected.bytes = show(&unescape(bytes)),
+                Some(("verdict", verdict)) => expected.verdict = verdict.to_owned(),
+                _ => expected.event = rest.to_owned(),
             },
             _ => panic!("line {line}: {text:?} does not belong here"),
         }
@@ -78,6 +83,9 @@ impl Codec {
         match line.split_once(' ') {
             Some(("client", name)) => Self::Client(client_dialect(name).expect("a known client dialect")),
             Some(("upstream", "pai-dlc")) => Self::Upstream(Box::new(PaiDlc::new())),
+            Some(("upstream", "dockhand")) => Self::Upstream(Box::new(Dockhand::new(Form::Json))),
+            Some(("upstream", "dockhand raw")) => Self::Upstream(Box::new(Dockhand::new(Form::Raw))),
+            Some(("upstream", codec)) if codec.starts_with("channel") => Self::Upstream(Box::new(channel(codec))),
             _ => panic!("no codec {line:?}"),
         }
     }
@@ -99,8 +107,12 @@ impl Codec {
             Self::Client(codec) => codec.decode(message, &mut bytes).map(client_event),
             Self::Upstream(codec) => codec.decode(message, &mut bytes).map(upstream_event),
         };
+        let verdict = match self {
+            Self::Upstream(codec) => codec.verdict().cloned().map(upstream_event).unwrap_or_default(),
+            Self::Client(_) => String::new(),
+        };
         let bytes = show(bytes.strip_prefix(b"before").expect("what was there stays"));
-        Read { bytes, event: event.unwrap_or_else(|bad| format!("bad {bad}")) }
+        Read { bytes, verdict, event: event.unwrap_or_else(|bad| format!("bad {bad}")) }
     }
 
     /// The messages that a call appends, and what it returns.
@@ -147,6 +159,18 @@ pub(crate) fn unescape(payload: &str) -> Vec<u8> {
         bytes.extend_from_slice(rest.as_bytes());
     }
     bytes
+}
+
+/// `channel`, then a subprotocol, `no-tty` and a way to resize, each where it is not the default.
+fn channel(codec: &str) -> Channel {
+    let words = || codec.split(' ').skip(1);
+    let framing = Framing::of_subprotocol(words().find(|word| word.contains('.'))).expect("a subprotocol");
+    let resize = match words().find(|word| ["stty", "off"].contains(word)) {
+        Some("stty") => ResizeMode::Stty,
+        Some(_) => ResizeMode::Off,
+        None => ResizeMode::K8s4,
+    };
+    Channel::new(framing, !words().any(|word| word == "no-tty"), resize)
 }
 
 fn message(rest: &str) -> (Kind, Vec<u8>) {

@@ -34,9 +34,9 @@ impl FaultSwitch {
     /// Every call or connection that reaches the fault's [`Stage`] meets it, unless [`next`](Self::next) has another
     /// one for it. It replaces what was set for the same stage before.
     pub fn always(&self, fault: Fault) {
-        let stage = fault.description().stage;
+        let stage = fault.stage();
         let mut state = self.lock();
-        state.always.retain(|other| other.description().stage != stage);
+        state.always.retain(|other| other.stage() != stage);
         state.always.push(fault);
     }
 
@@ -52,11 +52,17 @@ impl FaultSwitch {
     }
 
     pub(crate) fn take(&self, stage: Stage) -> Option<Fault> {
+        self.take_where(stage, |_| true)
+    }
+
+    /// The same for a call that only some faults of the stage concern: the others wait on.
+    pub(crate) fn take_where(&self, stage: Stage, concerns: impl Fn(&Fault) -> bool) -> Option<Fault> {
+        let strikes = |fault: &Fault| fault.stage() == stage && concerns(fault);
         let mut state = self.lock();
-        if let Some(at) = state.next.iter().position(|fault| fault.description().stage == stage) {
+        if let Some(at) = state.next.iter().position(strikes) {
             return state.next.remove(at);
         }
-        state.always.iter().find(|fault| fault.description().stage == stage).cloned()
+        state.always.iter().find(|fault| strikes(fault)).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

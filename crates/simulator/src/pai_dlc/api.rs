@@ -1,32 +1,19 @@
 //! The calls: GetWebTerminal, GetJob, ListJobs.
 
-use std::{future, time::Duration};
-
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Limited};
+use http::{Method, Request};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::{
-    count,
-    error::{ApiError, json_response},
-    http_service::{Answer, Call, endless, full},
-    links::Place,
-    signature::{SignedRequest, decoded_pairs},
-    upgrade,
-    world::Job,
+use super::{Place, Server, upgrade, world::Job};
+use crate::{
+    Fault, Stage,
+    alibaba::{self, ApiError, SignedRequest},
+    web::{Answer, Query, collect, count},
 };
-use crate::{Fault, Stage};
 
-/// Where the redirect of [`Fault::ApiRedirect`] leads.
-pub(super) const REDIRECTED: &str = "/redirected";
+type Call = alibaba::Call<Server>;
 
-/// Bytes of a request body.
-const MAX_BODY: usize = 64 * 1024;
-/// Time for a request body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The workspace that all jobs are in.
 const WORKSPACE_ID: &str = "46099";
 const MAX_PAGE_SIZE: usize = 100;
@@ -72,14 +59,14 @@ impl Action {
 /// Answers a call, or commits the fault that stands in its way.
 pub(super) async fn answer(call: &Call, request: Request<Incoming>) -> Answer {
     let tally = &call.server.tally;
-    if let Some(fault) = call.server.faults.take(Stage::Api) {
+    if let Some(fault) = call.server.site.faults.take(Stage::Api) {
         count(&tally.calls_refused, 1);
-        return commit(call, &fault).await;
+        return alibaba::commit(call, &fault).await;
     }
     match handle(call, request).await {
         Ok(body) => {
             count(&tally.calls_answered, 1);
-            Answer::Response(full(json_response(StatusCode::OK, &call.request_id, &body)))
+            call.answer(&body)
         }
         Err(error) => {
             count(&tally.calls_refused, 1);
@@ -92,27 +79,21 @@ pub(super) async fn answer(call: &Call, request: Request<Incoming>) -> Answer {
 pub(super) fn bait(call: &Call) -> Answer {
     count(&call.server.tally.redirects_followed, 1);
     let link = link("ws", &call.authority, &call.server.world.tenant, &place("none", "none"), "none");
-    let body = json!({"RequestId": call.request_id, "WebTerminalUrl": link});
-    Answer::Response(full(json_response(StatusCode::OK, &call.request_id, &body)))
+    alibaba::bait(call, json!({"WebTerminalUrl": link}))
 }
 
 async fn handle(call: &Call, request: Request<Incoming>) -> Result<Value, ApiError> {
     let (head, body) = request.into_parts();
-    let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect())
-        .await
-        .ok()
-        .and_then(Result::ok)
-        .ok_or_else(|| ApiError::bad_request("The request body is too long, too slow or broken."))?
-        .to_bytes();
+    let body = collect(body).await?;
     let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
     let action = Action::of(&head.method, path)?;
     let signed = SignedRequest { method: &head.method, path, query, headers: &head.headers, body: &body };
-    call.server.gateway.authorize(signed, action.name())?;
-    let query = Query(decoded_pairs(query).collect());
+    call.server.gateway.authorize(signed, |named| named == action.name())?;
+    let query = Query::of(query);
     match action {
         Action::GetWebTerminal { job, pod } => get_web_terminal(call, place(&job, &pod), &query),
         Action::GetJob { job } => {
-            query.boolean("NeedDetail")?;
+            boolean(&query, "NeedDetail")?;
             let mut body = known(call, &job)?.to_json(WORKSPACE_ID);
             body["RequestId"] = call.request_id.as_str().into();
             Ok(body)
@@ -129,7 +110,7 @@ fn get_web_terminal(call: &Call, place: Place, query: &Query) -> Result<Value, A
         .find(|pod| pod.id == place.pod)
         .ok_or_else(|| ApiError::not_found(format!("Pod {} not found in job {}.", place.pod, place.job)))?;
     // Without IsShared the document is silent; a link that is not said to be shared is not.
-    let shared = query.boolean("IsShared")?.unwrap_or(false);
+    let shared = boolean(query, "IsShared")?.unwrap_or(false);
     if query.get("PodUid").is_some_and(|uid| uid != pod.uid) {
         return Err(ApiError::not_found(format!("Pod {} has no such incarnation.", pod.id)));
     }
@@ -146,7 +127,7 @@ fn get_web_terminal(call: &Call, place: Place, query: &Query) -> Result<Value, A
         .map_err(|_| ApiError::unavailable())?
         .ok_or_else(|| ApiError::throttled(1_000))?;
     count(&server.tally.links_minted, 1);
-    let fault = server.faults.take(Stage::Link);
+    let fault = server.site.faults.take(Stage::Link);
     let (scheme, host) = match &fault {
         Some(Fault::LinkForeignHost { host }) => ("ws", host.as_str()),
         Some(Fault::LinkWrongScheme { scheme }) => (scheme.as_str(), call.authority.as_str()),
@@ -163,7 +144,7 @@ fn list_jobs(call: &Call, query: &Query) -> Result<Value, ApiError> {
         Some(_) => Err(ApiError::invalid_parameter(format!("{name} is not a positive number."))),
     };
     let (page, size) = (number("PageNumber", 1)?, number("PageSize", DEFAULT_PAGE_SIZE)?.min(MAX_PAGE_SIZE));
-    query.boolean("ShowOwn")?;
+    boolean(query, "ShowOwn")?;
     let is = |name: &str, value: &str| query.get(name).is_none_or(|wanted| wanted == value);
     let listed = |job: &&Job| {
         is("WorkspaceId", WORKSPACE_ID)
@@ -178,44 +159,6 @@ fn list_jobs(call: &Call, query: &Query) -> Result<Value, ApiError> {
     Ok(json!({"RequestId": call.request_id, "Jobs": jobs, "TotalCount": found.len()}))
 }
 
-async fn commit(call: &Call, fault: &Fault) -> Answer {
-    let error = match fault {
-        Fault::ApiForbidden => ApiError::forbidden(),
-        Fault::ApiThrottled { retry_after_ms } => ApiError::throttled(*retry_after_ms),
-        Fault::ApiUnavailable => ApiError::unavailable(),
-        Fault::ApiSignature => ApiError::signature("Specified signature does not match our calculation.".to_owned()),
-        Fault::ApiStaleClock => ApiError::expired_date(),
-        Fault::ApiTokenExpired => ApiError::expired_token(),
-        Fault::ApiNotFound => ApiError::not_found("The specified resource is not found."),
-        Fault::ApiNotJson => {
-            let mut page = Response::new(Bytes::from_static(b"<html><body>It works!</body></html>\n"));
-            page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
-            return Answer::Response(full(page));
-        }
-        Fault::ApiNoUrl => {
-            let body = json!({"RequestId": call.request_id});
-            return Answer::Response(full(json_response(StatusCode::OK, &call.request_id, &body)));
-        }
-        Fault::ApiRedirect => {
-            let mut redirect = Response::new(Bytes::new());
-            *redirect.status_mut() = StatusCode::FOUND;
-            if let Ok(location) = HeaderValue::try_from(format!("http://{}{REDIRECTED}", call.authority)) {
-                redirect.headers_mut().insert(header::LOCATION, location);
-            }
-            return Answer::Response(full(redirect));
-        }
-        Fault::ApiEndless => {
-            let mut response = Response::new(endless());
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            return Answer::Response(response);
-        }
-        Fault::ApiStalled => future::pending().await,
-        Fault::ApiReset => return Answer::Reset,
-        _ => ApiError::bad_request("The request is not valid."),
-    };
-    call.refuse(&error)
-}
-
 fn known<'a>(call: &'a Call, job: &str) -> Result<&'a Job, ApiError> {
     call.server.world.job(job).ok_or_else(|| ApiError::not_found(format!("Job {job} not found.")))
 }
@@ -228,23 +171,9 @@ fn link(scheme: &str, host: &str, tenant: &str, place: &Place, token: &str) -> S
     format!("{scheme}://{host}{}{tenant}/{}/{}?Token={token}", upgrade::PATH, place.job, place.pod)
 }
 
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    /// The first value of a parameter; an empty one counts as none.
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
-    }
-
-    /// A boolean in any case: the Python SDK writes `True`, the Node one `true`.
-    fn boolean(&self, name: &str) -> Result<Option<bool>, ApiError> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(value) if value.eq_ignore_ascii_case("true") => Ok(Some(true)),
-            Some(value) if value.eq_ignore_ascii_case("false") => Ok(Some(false)),
-            Some(_) => Err(ApiError::invalid_parameter(format!("{name} is not a boolean."))),
-        }
-    }
+/// A boolean in any case: the Python SDK writes `True`, the Node one `true`.
+fn boolean(query: &Query, name: &str) -> Result<Option<bool>, ApiError> {
+    query.boolean(name).map_err(|()| ApiError::invalid_parameter(format!("{name} is not a boolean.")))
 }
 
 #[cfg(test)]
@@ -266,15 +195,5 @@ mod tests {
             assert_eq!(Action::of(&method, path).unwrap_err().code, "InvalidAction.NotFound", "{method} {path}");
         }
         assert_eq!(Action::of(&Method::GET, "/api/v1/jobs/%FF").unwrap_err().code, "InvalidParameter");
-    }
-
-    #[test]
-    fn booleans_have_any_case() {
-        let query = Query(decoded_pairs("A=True&B=false&C=&D=yes").collect());
-        assert_eq!(query.boolean("A").unwrap(), Some(true));
-        assert_eq!(query.boolean("B").unwrap(), Some(false));
-        assert_eq!(query.boolean("C").unwrap(), None);
-        assert_eq!(query.boolean("D").unwrap_err().code, "InvalidParameter");
-        assert_eq!(query.boolean("E").unwrap(), None);
     }
 }

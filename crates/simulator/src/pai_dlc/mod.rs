@@ -9,40 +9,36 @@
 //! Close frame. Choices of its own: a binary message counts as malformed, and a resize to zero is ignored.
 
 mod api;
-mod error;
-mod gateway;
-mod http_service;
-mod links;
+mod faults;
 mod output;
 mod session;
-mod signature;
 mod upgrade;
 mod wire;
 mod world;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
     time::Duration,
 };
 
 use anyhow::{Result, ensure};
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
+use tokio_util::sync::DropGuard;
 
-use crate::{Clock, FaultSwitch, net, pty};
-use gateway::Gateway;
-use links::Links;
+use crate::{
+    Clock, FaultSwitch,
+    alibaba::{self, ApiError, Call, Gateway, Links, Style},
+    pty, random,
+    web::{self, Answer, Refusal, Service, Site},
+};
 use world::World;
 
-pub use gateway::Credential;
+pub use crate::alibaba::Credential;
+pub use faults::FAULTS;
 pub use output::EARLY_OUTPUT;
 pub use world::{Job, Pod};
 
@@ -138,61 +134,48 @@ pub struct Counters {
 /// # Errors
 /// The address cannot be bound or is not loopback without leave, or there is no randomness for the credentials.
 pub async fn start(options: Options) -> Result<PaiDlc> {
-    let Options { listen, allow_remote, authority, shell, clock, .. } = options;
+    let Options { listen, allow_remote, authority, shell, clock, max_sessions, .. } = options;
     ensure!(!shell.is_empty(), "the shell needs a program to start");
     let credential = options.credential.map_or_else(Credential::random, Ok)?;
     let sts_credential = options.sts_credential.map_or_else(Credential::random_sts, Ok)?;
-    let listener = net::bind(listen, allow_remote)?;
-    let addr = listener.local_addr()?;
+    let (site, listener) = Site::bind(web::Place { listen, allow_remote, authority, max_sessions })?;
     let server = Arc::new(Server {
+        site: Arc::clone(&site),
         world: World::random()?,
-        gateway: Gateway::new(vec![credential.clone(), sts_credential.clone()], API_VERSION, clock.clone()),
+        gateway: Gateway::new(vec![credential.clone(), sts_credential.clone()], Style::Roa, API_VERSION, clock.clone()),
         links: Links::default(),
-        faults: FaultSwitch::default(),
         tally: Tally::default(),
         clock,
-        authority,
         shell,
         ending: options.ending,
         ping_every: options.ping_every.max(Duration::from_millis(1)),
         pong_within: options.pong_within,
-        permits: Arc::new(Semaphore::new(options.max_sessions.min(Semaphore::MAX_PERMITS))),
-        tracker: TaskTracker::new(),
-        cancel: CancellationToken::new(),
     });
-    let serving = Arc::clone(&server);
-    server.tracker.spawn(net::accept_loop(listener, server.tracker.clone(), server.cancel.clone(), move |conn| {
-        http_service::serve(Arc::clone(&serving), conn)
-    }));
-    let stop = server.cancel.clone().drop_guard();
-    Ok(PaiDlc { addr, credential, sts_credential, server, stop })
+    site.serve(listener, Arc::clone(&server));
+    let stop = site.cancel.clone().drop_guard();
+    Ok(PaiDlc { credential, sts_credential, server, _stop: stop })
 }
 
 /// A running simulator. Dropped, it stops; [`shutdown`](Self::shutdown) also waits for its shells to be gone.
 #[derive(Debug)]
 pub struct PaiDlc {
-    addr: SocketAddr,
     credential: Credential,
     sts_credential: Credential,
     server: Arc<Server>,
-    stop: DropGuard,
+    _stop: DropGuard,
 }
 
 impl PaiDlc {
     /// Where it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.server.site.addr()
     }
 
     /// The `host:port` to reach it by.
     #[must_use]
     pub fn authority(&self) -> String {
-        self.server.authority.clone().unwrap_or_else(|| {
-            let ip = self.addr.ip();
-            let ip = if ip.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { ip };
-            SocketAddr::new(ip, self.addr.port()).to_string()
-        })
+        self.server.site.authority()
     }
 
     /// What a program that starts a simulator needs to know: `kind`, `url`, the `provider` entry of a configuration that
@@ -250,13 +233,13 @@ impl PaiDlc {
     /// Turns faults on and off.
     #[must_use]
     pub fn faults(&self) -> &FaultSwitch {
-        &self.server.faults
+        &self.server.site.faults
     }
 
     /// Shells that live now, those being hung up included.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.server.tally.live.load(Ordering::SeqCst)
+        self.server.site.sessions()
     }
 
     /// What has happened so far.
@@ -267,37 +250,52 @@ impl PaiDlc {
 
     /// Stops listening, drops every connection, and waits until every shell is gone: up to about two seconds.
     pub async fn shutdown(self) {
-        let Self { server, stop, .. } = self;
-        drop(stop);
-        server.tracker.close();
-        server.tracker.wait().await;
+        self.server.site.shutdown().await;
     }
 }
 
 /// What all connections share.
 #[derive(Debug)]
 struct Server {
+    site: Arc<Site>,
     world: World,
     gateway: Gateway,
-    links: Links,
-    faults: FaultSwitch,
+    links: Links<Place>,
     tally: Tally,
     clock: Clock,
-    authority: Option<String>,
     shell: Vec<String>,
     ending: Ending,
     ping_every: Duration,
     pong_within: Duration,
-    /// One for each shell that may still be started.
-    permits: Arc<Semaphore>,
-    tracker: TaskTracker,
-    cancel: CancellationToken,
+}
+
+/// Where a terminal link leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    job: String,
+    pod: String,
+}
+
+impl Service for Server {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, authority: String) -> Answer {
+        let Ok(request_id) = random::uuid().map(|id| id.to_uppercase()) else { return Answer::Reset };
+        let call = Call { server: self, request_id, authority };
+        match request.uri().path() {
+            path if path.starts_with(upgrade::PATH) => upgrade::answer(call, request).await,
+            path if path.starts_with(alibaba::REDIRECTED) => api::bait(&call),
+            _ => api::answer(&call, request).await,
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal, authority: &str) -> Response<Bytes> {
+        let request_id = random::uuid().unwrap_or_default().to_uppercase();
+        ApiError::from(refusal.clone()).response(&request_id, authority)
+    }
 }
 
 /// [`Counters`] in the making.
 #[derive(Debug, Default)]
 struct Tally {
-    live: AtomicUsize,
     calls_answered: AtomicU64,
     calls_refused: AtomicU64,
     redirects_followed: AtomicU64,
@@ -328,8 +326,4 @@ impl Tally {
             bad_messages: read(&self.bad_messages),
         }
     }
-}
-
-fn count(counter: &AtomicU64, by: usize) {
-    counter.fetch_add(by as u64, Ordering::SeqCst);
 }

@@ -330,12 +330,17 @@ async fn bytes_right_behind_the_handshake_belong_to_the_session() {
 #[tokio::test]
 async fn a_client_that_breaks_the_websocket_protocol_is_told_so() {
     let simulator = start(options()).await;
-    for broken in [&b"\x81\x02{}"[..], b"\xF1\x80\0\0\0\0", b"\x83\x80\0\0\0\0", b"\x81\x82\0\0\0\0\xff\xff"] {
+    for (broken, code) in [
+        (&b"\x81\x02{}"[..], 1002),
+        (b"\xF1\x80\0\0\0\0", 1002),
+        (b"\x83\x80\0\0\0\0", 1002),
+        (b"\x81\x82\0\0\0\0\xff\xff", 1007),
+    ] {
         let link = ApiCall::terminal(&simulator, "IsShared=true").link().await;
         let (reply, mut stream) = upgrade(&link).await;
         stream.write_all(broken).await.unwrap();
         let mut terminal = Terminal::over(stream, reply.body).await;
-        assert_eq!(terminal.end().await, End::Close(1002), "{broken:?}");
+        assert_eq!(terminal.end().await, End::Close(code), "{broken:?}");
     }
 }
 

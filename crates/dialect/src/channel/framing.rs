@@ -1,0 +1,94 @@
+//! Which of the framings a connection speaks, and how a message is put into it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use crate::{BadMessage, Kind, Outbox};
+
+/// What channel 3 holds, and whether channels can be closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// No subprotocol, or one before version 4: plain text on channel 3 when the command failed, nothing otherwise.
+    #[default]
+    Plain,
+    /// A `metav1.Status` on channel 3 in any case, with the exit status in it.
+    V4,
+    /// As version 4, and channel 255 closes another.
+    V5,
+}
+
+/// A version, and whether messages are binary or text with base64 in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Framing {
+    version: Version,
+    base64: bool,
+}
+
+impl Framing {
+    /// The framing that a subprotocol stands for; binary and [`Version::Plain`] without one. `None` for a name that
+    /// is none of Kubernetes' remote commands.
+    #[must_use]
+    pub fn of_subprotocol(name: Option<&str>) -> Option<Self> {
+        let (version, base64) = match name {
+            None | Some("channel.k8s.io") => (Version::Plain, false),
+            Some("base64.channel.k8s.io") => (Version::Plain, true),
+            Some("v4.channel.k8s.io") => (Version::V4, false),
+            Some("v4.base64.channel.k8s.io") => (Version::V4, true),
+            Some("v5.channel.k8s.io") => (Version::V5, false),
+            Some(_) => return None,
+        };
+        Some(Self { version, base64 })
+    }
+
+    /// The version.
+    #[must_use]
+    pub fn version(self) -> Version {
+        self.version
+    }
+
+    /// Whether messages are text: the channel as a decimal digit, and behind it the payload in base64.
+    #[must_use]
+    pub fn is_base64(self) -> bool {
+        self.base64
+    }
+
+    /// How many bytes of payload fit into a message of `limit` bytes.
+    pub(super) fn room(self, limit: usize) -> usize {
+        if self.base64 { (limit - 1) / 4 * 3 } else { limit - 1 }
+    }
+
+    /// Appends one message on `channel`; `write` appends its payload.
+    pub(super) fn write(self, channel: u8, out: &mut Outbox, scratch: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+        if !self.base64 {
+            out.message(Kind::Binary, |payload| {
+                payload.push(channel);
+                write(payload);
+            });
+            return;
+        }
+        scratch.clear();
+        write(scratch);
+        out.message(Kind::Text, |payload| {
+            payload.push(b'0' + channel);
+            let start = payload.len();
+            payload.resize(start + scratch.len().div_ceil(3) * 4, 0);
+            // There is room for all of it, so this cannot fail.
+            let written = BASE64.encode_slice(&*scratch, &mut payload[start..]).unwrap_or(0);
+            payload.truncate(start + written);
+        });
+    }
+}
+
+/// Takes a text message apart: its channel, and its payload decoded into `scratch`. `None` for an empty one.
+pub(super) fn unframe(message: &[u8], scratch: &mut Vec<u8>) -> Result<Option<u8>, BadMessage> {
+    const WRONG: BadMessage = BadMessage { reason: "a text message must be a channel's digit and base64" };
+    let Some((digit, body)) = message.split_first() else { return Ok(None) };
+    if !digit.is_ascii_digit() {
+        return Err(WRONG);
+    }
+    scratch.clear();
+    scratch.resize(body.len().div_ceil(4) * 3, 0);
+    let len = BASE64.decode_slice(body, scratch).map_err(|_| WRONG)?;
+    scratch.truncate(len);
+    Ok(Some(digit - b'0'))
+}

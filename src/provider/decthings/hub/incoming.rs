@@ -1,0 +1,232 @@
+//! What the service says: replies, output, ends.
+
+use std::sync::Arc;
+
+use polytty_dialect::decthings::{Call, ErrorCode, Incoming, Launch, Refusal, Reply};
+use polytty_dialect::{BadMessage, Code};
+use tokio::time::Instant;
+
+use super::super::words;
+use super::connection::What;
+use super::link::Link;
+use super::terminal::{Doing, Heard, Subscription, Terminal};
+use super::{EXIT_WITHIN, Hub, Order, PostedCall};
+use crate::provider::Failure;
+
+const LAUNCH: &str = "launchTerminalSession";
+const SUBSCRIBE: &str = "subscribeToEvents";
+
+impl Hub {
+    /// Takes one message.
+    ///
+    /// # Errors
+    ///
+    /// The message breaks the protocol, and with it the connection.
+    pub(super) fn take(&mut self, message: &[u8]) -> Result<(), BadMessage> {
+        let Link::Up(connection) = &mut self.link else { return Ok(()) };
+        match connection.events.read(message)? {
+            Incoming::Data { session, bytes } => match self.by_id.get(&*session) {
+                Some(&key) => self.data(key, bytes),
+                None => {
+                    let kept = connection.launches > 0 && connection.early.data(&session, bytes);
+                    connection.ignored += u64::from(!kept);
+                }
+            },
+            Incoming::Exit { session, reason } => match self.by_id.get(&*session) {
+                Some(&key) => self.exit(key, words::ended(reason)),
+                None => {
+                    let kept = connection.launches > 0 && connection.early.exit(&session, reason);
+                    connection.ignored += u64::from(!kept);
+                }
+            },
+            Incoming::Reply(id, reply) => match connection.answered(id) {
+                Some(what) => self.reply(what, reply),
+                None => {
+                    connection.ignored += 1;
+                    self.late(reply);
+                }
+            },
+            Incoming::Ignored => connection.ignored += 1,
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, key: u64, bytes: &[u8]) {
+        let Some(terminal) = self.terminals.get_mut(&key) else { return };
+        if terminal.cut_since.is_some() {
+            terminal.tell_gap(Instant::now());
+        }
+        let Some(line) = &terminal.line else { return };
+        line.deliver(bytes);
+        if line.is_choked() {
+            self.choked = Some(key);
+        }
+    }
+
+    fn reply(&mut self, what: What, reply: Result<Reply, BadMessage>) {
+        match what {
+            What::Launch(order) => {
+                self.launched(order, reply);
+                if let Link::Up(connection) = &mut self.link
+                    && connection.launches == 0
+                {
+                    // Whoever was heard of and is not known by now is none of ours.
+                    connection.early.clear();
+                }
+            }
+            What::Subscribe(key) => self.subscribed(key, reply.map_err(|bad| words::no_reply(SUBSCRIBE, bad))),
+            What::Doing(key, doing) => {
+                let method = method(doing);
+                self.done(key, doing, reply.map_err(|bad| words::no_reply(method, bad)));
+            }
+            What::Terminate(key) => {
+                let reply = reply.map_err(|bad| words::no_reply("terminateTerminalSession", bad));
+                self.terminated(key, &reply);
+            }
+        }
+    }
+
+    fn launched(&mut self, order: Order, reply: Result<Reply, BadMessage>) {
+        let Order { launch, opener, .. } = order;
+        let id = match launch_id(&launch, reply) {
+            Ok(id) => id,
+            Err(failure) => {
+                let _ = opener.send(Err(failure));
+                return;
+            }
+        };
+        if self.by_id.contains_key(&id) {
+            let failure =
+                Failure::new(Code::ProviderUnavailable, "Decthings answered with a terminal that exists already.");
+            let _ = opener.send(Err(failure.detail(LAUNCH)));
+            return;
+        }
+        let heard = match &mut self.link {
+            Link::Up(connection) => connection.early.take(&id),
+            _ => Heard::default(),
+        };
+        let (key, line, upstream) = self.next_line();
+        line.deliver(&heard.output);
+        if heard.has_gap {
+            line.notice(
+                Code::OutputGap,
+                "The terminal said too much while it was being opened; some of it is missing.",
+            );
+        }
+        self.by_id.insert(id.clone(), key);
+        self.terminals.insert(key, Terminal::new(id, line));
+        if let Some(reason) = heard.exit {
+            self.exit(key, words::ended(reason));
+        }
+        // An opener that is gone drops its end of the line, which is how the terminal comes to its end, too.
+        let _ = opener.send(Ok(upstream));
+    }
+
+    /// A reply that nobody waits for any more: if it is a terminal, it must not be left behind.
+    fn late(&mut self, reply: Result<Reply, BadMessage>) {
+        if let Ok(Reply::Done(Some(id))) = reply
+            && !self.by_id.contains_key(&id)
+        {
+            self.post(None, Call::Terminate(&id), PostedCall::Terminate);
+        }
+    }
+
+    fn subscribed(&mut self, key: u64, reply: Result<Reply, Failure>) {
+        let now = Instant::now();
+        let Some(terminal) = self.terminals.get_mut(&key) else { return };
+        terminal.events = Subscription::Cut;
+        match reply {
+            Ok(Reply::Done(_)) => {
+                terminal.events = Subscription::Live;
+                terminal.attempts = 0;
+                terminal.pause_until = None;
+                terminal.tell_gap(now);
+                self.enqueue(key);
+            }
+            Ok(Reply::Refused(refusal)) => match refusal.code {
+                ErrorCode::TerminalSessionNotFound => self.exit(key, Ok(words::vanished())),
+                ErrorCode::TooManyRequests if terminal.pause(now) => {}
+                _ => self.fail(key, lost(words::refused(SUBSCRIBE, &refusal, None))),
+            },
+            Err(failure) => self.fail(key, lost(failure)),
+        }
+        // Others may have waited for the place.
+        self.enqueue_cut();
+    }
+
+    /// A write or resize has come to its end.
+    pub(super) fn done(&mut self, key: u64, doing: Doing, reply: Result<Reply, Failure>) {
+        let now = Instant::now();
+        let Some(terminal) = self.terminals.get_mut(&key) else { return };
+        terminal.doing = None;
+        match (reply, doing) {
+            (Ok(Reply::Done(_)), _) => terminal.settle(),
+            (Ok(Reply::Refused(Refusal { code: ErrorCode::TerminalSessionNotFound, .. })), _) => {
+                terminal.input.clear();
+                terminal.gone_by = Some(now + EXIT_WITHIN);
+            }
+            (Ok(Reply::Refused(refusal)), Doing::Write) => {
+                let retries = refusal.code == ErrorCode::TooManyRequests && terminal.pause(now);
+                if !retries {
+                    let failure = words::refused(method(doing), &refusal, None);
+                    self.fail(key, no_input(failure));
+                }
+            }
+            (Ok(Reply::Refused(refusal)), Doing::Resize(size)) => {
+                if refusal.code == ErrorCode::TooManyRequests && terminal.pause(now) {
+                    terminal.size.get_or_insert(size);
+                } else {
+                    tracing::debug!(provider = ?self.service.name, detail = ?words::detail(method(doing), &refusal), "no resize");
+                }
+            }
+            (Err(failure), Doing::Write) => self.fail(key, no_input(failure)),
+            (Err(failure), Doing::Resize(_)) => {
+                tracing::debug!(provider = ?self.service.name, detail = ?failure.detail, "no resize");
+            }
+        }
+        self.enqueue(key);
+    }
+
+    /// The terminal was asked to end, and that is all that can be done about it.
+    pub(super) fn terminated(&mut self, key: u64, reply: &Result<Reply, Failure>) {
+        self.note_end(reply);
+        self.remove(key);
+    }
+
+    pub(super) fn note_end(&self, reply: &Result<Reply, Failure>) {
+        let detail = match reply {
+            Ok(Reply::Done(_)) => return,
+            Ok(Reply::Refused(refusal)) if refusal.code == ErrorCode::TerminalSessionNotFound => return,
+            Ok(Reply::Refused(refusal)) => words::detail("terminateTerminalSession", refusal),
+            Err(failure) => failure.detail.clone(),
+        };
+        tracing::warn!(provider = ?self.service.name, ?detail, "a terminal may be left behind at Decthings");
+    }
+}
+
+fn launch_id(launch: &Arc<Launch>, reply: Result<Reply, BadMessage>) -> Result<String, Failure> {
+    match reply.map_err(|bad| words::no_reply(LAUNCH, bad))? {
+        Reply::Done(Some(id)) => Ok(id),
+        Reply::Done(None) => Err(words::no_reply(LAUNCH, BadMessage { reason: "a result without terminalSessionId" })),
+        Reply::Refused(refusal) => Err(words::refused(LAUNCH, &refusal, Some(launch))),
+    }
+}
+
+fn method(doing: Doing) -> &'static str {
+    match doing {
+        Doing::Write => "writeToTerminalSession",
+        Doing::Resize(_) => "resizeTerminalSession",
+    }
+}
+
+/// A terminal that cannot be come back to.
+fn lost(failure: Failure) -> Failure {
+    let message = format!("The connection to the terminal could not be made again. {}", failure.message);
+    Failure::new(Code::ProviderLost, message).detail(failure.detail)
+}
+
+/// A terminal that takes no input: it is not gone on with, since nobody knows what it has and what not.
+fn no_input(failure: Failure) -> Failure {
+    let message = format!("Decthings did not take what was typed. {}", failure.message);
+    Failure::new(failure.code, message).detail(failure.detail)
+}

@@ -1,0 +1,157 @@
+//! Bytes between the connection and the lines.
+
+use std::task::{Context, Poll};
+
+use polytty_dialect::oblien::{Event, MAX_INPUT, decode, input, resize};
+use polytty_dialect::{Code, Message};
+use tokio::time::Instant;
+
+use super::{Hub, Link};
+use crate::provider::Failure;
+use crate::provider::shared::Want;
+use crate::socket::{Incoming, MIN_MESSAGE, NO_PONG};
+
+/// Bytes of one direction that are moved before the other one has its turn.
+const TURN: usize = 64 << 10;
+
+impl Hub {
+    /// Looks after the lines that called. Whether there were any.
+    pub(super) fn poll_bell(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut rung = std::mem::take(&mut self.rung);
+        let was_rung = self.bell.poll_rung(cx, &mut rung).is_ready();
+        for line in rung.drain(..) {
+            // What is typed waits for its turn; an end does not.
+            while let Some(terminal) = self.terminals.get_mut(&line) {
+                match terminal.line.next(&mut self.input, 0) {
+                    Some(Want::End) => self.end(line),
+                    Some(Want::Resize(size)) => (terminal.size, terminal.owes_size) = (Some(size), true),
+                    Some(Want::Input(_)) => {}
+                    None => break,
+                }
+            }
+            self.enqueue(line);
+        }
+        self.rung = rung;
+        was_rung
+    }
+
+    /// Reads one turn, unless a session's task has yet to take what came before. Whether anything was read.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
+        let Link::Open(socket) = &mut self.link else { return false };
+        if self.terminals.values().any(|terminal| terminal.line.is_choked()) {
+            socket.poll_idle(cx);
+            return false;
+        }
+        let (mut taken, now) = (0, Instant::now());
+        while taken < TURN {
+            let Link::Open(socket) = &mut self.link else { return true };
+            let Poll::Ready(incoming) = socket.poll_recv(cx) else { return taken > 0 };
+            match incoming {
+                Incoming::Message(kind, payload) => {
+                    taken += payload.len().max(MIN_MESSAGE);
+                    self.take(Message { kind, payload: &payload }, now);
+                }
+                over => {
+                    self.lost(&over, now);
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, message: Message<'_>, now: Instant) {
+        match decode(message) {
+            Event::Output(id, bytes) => match self.owners.get(&id).and_then(|line| self.terminals.get_mut(line)) {
+                Some(terminal) => terminal.output(bytes, now),
+                None => self.strangers.output(id, bytes),
+            },
+            Event::Exit(id, exit) => {
+                let Some(line) = self.owners.get(&id).copied() else { return self.strangers.exit(id, exit) };
+                let over = self.terminals.get_mut(&line).and_then(|terminal| terminal.exited(exit));
+                if let Some(exit) = over {
+                    self.over(line, exit);
+                }
+            }
+            Event::Ignored => self.ignored += 1,
+        }
+    }
+
+    /// The connection has ended. Nothing says why, but a server that has room for one only ends one when another comes;
+    /// if it did not, connecting anew will show.
+    fn lost(&mut self, how: &Incoming, now: Instant) {
+        let (is_eviction, detail) = match how {
+            Incoming::Closed(Some(code)) => (true, format!("closed with {code}")),
+            Incoming::Closed(None) => (true, "closed without a code".to_owned()),
+            Incoming::Ended => (true, "ended without a Close".to_owned()),
+            Incoming::Broken(_, why) => (false, (*why).to_owned()),
+            Incoming::Lost(why) => (why != NO_PONG, why.clone()),
+            Incoming::Message(..) => return,
+        };
+        tracing::info!(place = ?self.place, ?detail, terminals = self.terminals.len(), "the connection was lost");
+        let is_last = self.losses.lost(now);
+        let next = Link::Closed(now + self.losses.delay(now));
+        if let Link::Open(socket) = std::mem::replace(&mut self.link, next) {
+            self.part(socket);
+        }
+        if is_last {
+            let failure = if is_eviction {
+                Failure::new(
+                    Code::Evicted,
+                    "Another program takes the connection to this workspace again and again; it has only one.",
+                )
+            } else {
+                Failure::new(Code::ProviderLost, "The connection to the workspace broke again and again.")
+            };
+            self.fail_all(&failure.detail(detail), true);
+        }
+    }
+
+    /// Writes one turn: in turns, each line one message of input. Whether anything was written.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
+        let Link::Open(socket) = &mut self.link else { return false };
+        if socket.poll_flushed(cx).is_pending() {
+            return false;
+        }
+        let mut skipped = 0;
+        while self.outbox.payload_len() < TURN && skipped < self.queue.len() {
+            let Some(line) = self.queue.pop_front() else { break };
+            let Some(terminal) = self.terminals.get_mut(&line) else { continue };
+            if terminal.is_catching() {
+                self.queue.push_back(line);
+                skipped += 1;
+                continue;
+            }
+            if std::mem::take(&mut terminal.owes_size)
+                && let Some(size) = terminal.size
+            {
+                resize(terminal.id, size, &mut self.outbox);
+            }
+            self.input.clear();
+            let want = terminal.line.next(&mut self.input, MAX_INPUT);
+            match want {
+                Some(Want::Input(_)) => input(terminal.id, &self.input, &mut self.outbox),
+                Some(Want::Resize(size)) => (terminal.size, terminal.owes_size) = (Some(size), true),
+                Some(Want::End) => {}
+                None => {
+                    terminal.is_queued = false;
+                    continue;
+                }
+            }
+            if want == Some(Want::End) {
+                self.end(line);
+            } else {
+                self.queue.push_back(line);
+            }
+        }
+        let Link::Open(socket) = &mut self.link else { return false };
+        if self.outbox.is_empty() {
+            return false;
+        }
+        socket.send(&self.outbox);
+        self.outbox.clear();
+        // What goes wrong in writing is told by reading.
+        let _ = socket.poll_flushed(cx);
+        true
+    }
+}

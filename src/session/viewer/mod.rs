@@ -1,0 +1,148 @@
+//! Viewers: clients that watch a session and change nothing about it.
+//!
+//! Each has a task and a [`Seat`] of its own, so that none is felt by the writer or by another viewer. The session
+//! puts what happens onto every seat and waits for none. A viewer that does not keep up is skipped forward to what is
+//! on the screen by then; one that reads nothing for 30 s is let go.
+
+mod seat;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use polytty_dialect::{ClientEvent, Code, Message, ServerEvent};
+use tokio::time::{Instant, timeout_at};
+
+use super::attachment::{Attachment, BEYOND};
+use super::{Command, Ending, Session};
+use crate::observe::Metrics;
+use crate::socket::{DRAIN, Incoming, MIN_MESSAGE};
+
+pub(super) use seat::{Event, Seat, Snapshot};
+
+use seat::Next;
+
+/// Bytes that one turn takes from a viewer.
+const TURN: usize = 64 * 1024;
+
+/// What a viewer is told whose screen is not all there.
+const PARTLY: &str = "only a part of the screen is known until the program paints it anew";
+
+/// What a viewer is told that reads nothing.
+const STUCK: &str = "the viewer reads nothing";
+
+/// One viewer at work.
+pub(super) struct Viewer {
+    pub(super) client: Attachment,
+    pub(super) seat: Seat,
+    pub(super) session: Arc<Session>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// What a viewer comes to next.
+enum Step {
+    Next(Next),
+    Left(Incoming),
+    Bad(&'static str),
+}
+
+impl Viewer {
+    /// Shows the session until it ends or the viewer leaves.
+    pub(super) async fn run(mut self) {
+        let farewell = self.show().await;
+        self.seat.leave();
+        // It may have ended meanwhile.
+        let _ = self.session.commands.send(Command::ViewerLeft).await;
+        match farewell {
+            Farewell::Over => {
+                let ending = self.session.record.ending().unwrap_or(Ending::Draining);
+                self.client.end(&[], &ending).await;
+            }
+            Farewell::Left(how) => self.client.depart(how).await,
+            Farewell::Refused(code, why) => self.client.refuse(code, why).await,
+        }
+    }
+
+    async fn show(&mut self) -> Farewell {
+        let mut asked = false;
+        loop {
+            let stuck = Instant::now() + DRAIN;
+            let step = if self.client.is_at_rest() {
+                poll_fn(|cx| self.poll_step(cx, asked)).await
+            } else {
+                match timeout_at(stuck, poll_fn(|cx| self.poll_step(cx, asked))).await {
+                    Ok(step) => step,
+                    Err(_) => return Farewell::Refused(Code::FellBehind, STUCK),
+                }
+            };
+            match step {
+                Step::Next(Next::Event(event)) => {
+                    asked &= !matches!(event, Event::Screen(_));
+                    self.take(&event);
+                }
+                Step::Next(Next::Behind) => {
+                    asked = true;
+                    let _ = self.session.commands.send(Command::Repaint(self.seat.clone())).await;
+                }
+                Step::Next(Next::Over) => return Farewell::Over,
+                Step::Left(how) => return Farewell::Left(how),
+                Step::Bad(why) => return Farewell::Refused(Code::BadMessage, why),
+            }
+        }
+    }
+
+    /// What the viewer says, and when it has taken what it was sent, what comes next. Whoever has `asked` for a screen
+    /// waits for it.
+    fn poll_step(&mut self, cx: &mut Context<'_>, asked: bool) -> Poll<Step> {
+        let mut taken = 0;
+        while self.client.has_room_for_replies() || self.client.poll_flushed(cx).is_ready() {
+            if taken >= TURN {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            let Poll::Ready(incoming) = self.client.socket().poll_recv(cx) else { break };
+            let (kind, payload) = match incoming {
+                Incoming::Message(kind, payload) => (kind, payload),
+                left => return Poll::Ready(Step::Left(left)),
+            };
+            taken += payload.len().max(MIN_MESSAGE);
+            // Whatever it types goes nowhere.
+            let mut typed = Vec::new();
+            match self.client.dialect().decode(Message { kind, payload: &payload }, &mut typed) {
+                Ok(ClientEvent::Ping(id)) => self.client.reply(&ServerEvent::Pong(&id)),
+                Ok(ClientEvent::Ack(offset)) if self.client.ack(offset) => {}
+                Ok(ClientEvent::Ack(_)) => return Poll::Ready(Step::Bad(BEYOND)),
+                Ok(_) => self.metrics.ignored_client(1),
+                Err(bad) => return Poll::Ready(Step::Bad(bad.reason)),
+            }
+        }
+        if self.client.poll_flushed(cx).is_pending() || self.client.credit() == 0 {
+            return Poll::Pending;
+        }
+        match std::task::ready!(self.seat.poll_next(cx)) {
+            Next::Behind if asked => Poll::Pending,
+            next => Poll::Ready(Step::Next(next)),
+        }
+    }
+
+    fn take(&mut self, event: &Event) {
+        match event {
+            Event::Output(bytes) => self.client.output(bytes, &mut polytty_dialect::Outbox::new()),
+            Event::Size(size) => self.client.reply(&ServerEvent::Size(*size)),
+            Event::Screen(Snapshot { at, input, size, bytes, whole }) => {
+                self.client.ready(self.session.id, *size, *at, *input, None);
+                self.client.synthetic(bytes);
+                if !whole {
+                    let code = Code::OutputGap;
+                    self.client.reply(&ServerEvent::Error { code, message: PARTLY, last: false });
+                }
+            }
+        }
+    }
+}
+
+enum Farewell {
+    Over,
+    Left(Incoming),
+    Refused(Code, &'static str),
+}
