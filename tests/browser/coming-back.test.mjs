@@ -33,6 +33,8 @@ before(async () => {
   throttle.aim(demo.port);
   browser = await launch(demo);
   context = await browser.newContext();
+  const first = await openDemoPage(context, `${address}/${new URL(demo.page).hash}`);
+  await first.close();
 });
 
 after(async () => {
@@ -42,7 +44,7 @@ after(async () => {
 });
 
 test('fifty cuts at random moments leave no hole and no repeat in what is shown', async (t) => {
-  const page = await openDemoPage(context, `${address}/${new URL(demo.page).hash}`);
+  const page = await openChooser();
   for (const provider of PROVIDERS) {
     const screen = await openTerminalAt(page, provider);
     await collectOutput(page);
@@ -53,7 +55,7 @@ test('fifty cuts at random moments leave no hole and no repeat in what is shown'
       throttle.cut();
     }
     await expectState(page, /^Connected to /);
-    await stopCounting(page, demo, provider);
+    await stopCounting(provider);
     const output = await eventually(
       () => page.evaluate(() => window.collected),
       (text) => /finished \d+\r\n/.test(text),
@@ -108,10 +110,15 @@ test('a session that ended meanwhile is told as such', async () => {
   await page.close();
 });
 
-async function terminal() {
+async function openChooser() {
   const page = await context.newPage();
   await page.goto(address);
   await page.locator('#providers').waitFor();
+  return page;
+}
+
+async function terminal() {
+  const page = await openChooser();
   return { page, screen: await openTerminalAt(page, 'local') };
 }
 
@@ -130,10 +137,8 @@ async function collectOutput(page) {
 }
 
 /** Ends the count from another terminal, so that no key goes into the one that is looked at. */
-async function stopCounting(page, at, provider) {
-  const other = await context.newPage();
-  await other.goto(address);
-  await other.locator('#providers').waitFor();
+async function stopCounting(provider) {
+  const other = await openChooser();
   const screen = await openTerminalAt(other, provider);
   await screen.command('touch "$HOME/stop"; echo sto""pped');
   await screen.shows(/^stopped$/);
