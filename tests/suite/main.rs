@@ -7,6 +7,7 @@ mod cli;
 mod common;
 mod faults;
 mod links;
+mod shared;
 mod signing;
 mod stalled;
 mod terminal;
