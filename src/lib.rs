@@ -5,11 +5,12 @@
 //!
 //! The way of a byte: [`edge`] (TLS, HTTP, upgrade) → [`ticket`] (a link is redeemed, once) → [`session`] (events are
 //! pumped) → [`provider`] (a terminal at a service). [`control`] is the HTTP API beside it, [`app`] the one place that
-//! wires a [`config`]uration into a running whole.
+//! wires a [`config`]uration into a running whole. [`client`] is the other end of a link.
 
 pub mod app;
 pub mod auth;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod control;
 pub mod edge;

@@ -234,25 +234,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// Leaves: everything queued, a Close with `code` and `reason`, then reading on until the peer's Close, its end,
-    /// or 5 s. A peer that does not read gets 30 s.
-    pub async fn leave(self, code: u16, reason: &str) {
-        self.leave_by(Instant::now() + DRAIN, code, reason).await;
+    /// or 5 s. A peer that does not read gets 30 s. Whether the peer's Close came: then everything has reached it.
+    pub async fn leave(self, code: u16, reason: &str) -> bool {
+        self.leave_by(Instant::now() + DRAIN, code, reason).await
     }
 
     /// The same for a peer that has until `deadline` to read.
-    pub async fn leave_by(mut self, deadline: Instant, code: u16, reason: &str) {
+    pub async fn leave_by(mut self, deadline: Instant, code: u16, reason: &str) -> bool {
         if self.closed {
-            return self.part().await;
+            self.part().await;
+            return false;
         }
+        let mut answered = false;
         let frame = CloseFrame { code: CloseCode::from(code), reason: clip(reason).into() };
         self.queue(Message::Close(Some(frame)));
         if self.failed.is_none() {
             let flushed = timeout_at(deadline, std::future::poll_fn(|cx| self.poll_flushed(cx))).await;
             if flushed.is_ok() && self.failed.is_none() {
-                let _ = timeout(LINGER, self.peer_gone()).await;
+                answered = timeout(LINGER, self.peer_gone()).await.unwrap_or(false);
             }
         }
         let _ = timeout(Duration::from_secs(1), self.stream.get_mut().shutdown()).await;
+        answered
     }
 
     /// Answers the peer's Close, if there is one to answer, and lets go.
@@ -261,11 +264,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let _ = timeout(Duration::from_secs(1), self.stream.get_mut().shutdown()).await;
     }
 
-    async fn peer_gone(&mut self) {
+    /// Reads on until the peer has gone. Whether it said so by a Close.
+    async fn peer_gone(&mut self) -> bool {
         while !self.deaf {
             let next = std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_next(cx)).await;
             match next {
-                Some(Ok(Message::Close(_))) | None => return,
+                Some(Ok(Message::Close(_))) => return true,
+                None => return false,
                 Some(Ok(_)) => {}
                 Some(Err(_)) => self.deaf = true,
             }
@@ -277,7 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             let mut waste = ReadBuf::new(&mut waste);
             let read = std::future::poll_fn(|cx| Pin::new(self.stream.get_mut()).poll_read(cx, &mut waste)).await;
             if read.is_err() || waste.filled().is_empty() {
-                return;
+                return false;
             }
         }
     }

@@ -2,7 +2,8 @@
 
 import { Refusal, listProviders, login, mintSession } from './api.js';
 import { selectedChoice, showProviders } from './chooser.js';
-import { Attachment } from './session.js';
+import { comeBack } from './reconnect.js';
+import { Attachment, Ledger } from './session.js';
 import { openTerminal } from './terminal.js';
 import { themeSwitch } from './theme.js';
 import { WirePanel } from './wire.js';
@@ -14,7 +15,7 @@ const TITLE_LIMIT = 80;
 const $ = (id) => document.getElementById(id);
 
 /** What is shown: the providers, and the one terminal with what it is attached by. */
-const page = { providers: [], provider: null, screen: null, attachment: null, visit: 0 };
+const page = { providers: [], provider: null, screen: null, attachment: null, ledger: null, returning: null, visit: 0 };
 
 const wire = new WirePanel($('wire'), $('wire-toggle'), () => ({
   attachment: page.attachment,
@@ -104,47 +105,85 @@ async function startTerminal(provider) {
   state('busy', `Asking for a link to ${provider.title}…`);
   try {
     const { url } = await mintSession(provider, page.screen.size());
-    if (visit === page.visit) attach(url);
+    if (visit !== page.visit) return;
+    page.ledger = new Ledger();
+    attach(url);
   } catch (error) {
     const refusal = refusalOnly(error);
     if (visit === page.visit) finish(describeRefusal(refusal), () => startTerminal(provider));
   }
 }
 
-/** Redeems a link for the terminal that is shown. */
-function attach(url) {
+/**
+ * Redeems a link for the terminal that is shown. `ended` has the first word on how it came out.
+ * @param {(ending: object, attachment: Attachment) => boolean} [ended] true when it took care of it
+ */
+function attach(url, ended = () => false) {
   const { provider, screen } = page;
   wire.reset();
   $('ending').hidden = true;
   $('leave').hidden = false;
   state('busy', `Connecting to ${provider.title}…`);
-  const attachment = new Attachment(url, {
-    ready: ({ cols, rows }) => {
-      state('live', `Connected to ${provider.title}`);
-      screen.accept(true);
-      screen.terminal.focus();
-      const size = screen.size();
-      // The window may have changed since the link was asked for.
-      if (size.cols !== cols || size.rows !== rows) attachment.resize(size);
+  const attachment = new Attachment(
+    url,
+    {
+      ready: ({ cols, rows }) => {
+        page.returning?.done();
+        page.returning = null;
+        state('live', `Connected to ${provider.title}`);
+        screen.accept(true);
+        screen.terminal.focus();
+        const size = screen.size();
+        // The window may have changed since the link was asked for.
+        if (size.cols !== cols || size.rows !== rows) attachment.resize(size);
+      },
+      output: (bytes, done) => {
+        // What still arrives for a terminal that was left has nowhere to go.
+        if (page.attachment === attachment) screen.terminal.write(bytes, done);
+        else done();
+      },
+      end: (ending) => {
+        if (page.attachment !== attachment || ended(ending, attachment)) return;
+        if (resumable(ending, attachment)) reconnect(attachment, ending);
+        else over(ending);
+      },
     },
-    output: (bytes, done) => {
-      // What still arrives for a terminal that was left has nowhere to go.
-      if (page.attachment === attachment) screen.terminal.write(bytes, done);
-      else done();
-    },
-    end: (ending) => {
-      if (page.attachment !== attachment) return;
-      ended(ending, attachment);
-    },
-  });
+    page.ledger,
+  );
   page.attachment = attachment;
 }
 
-function ended(ending, attachment) {
+/** Whether the session is still there, and there is a link that leads back to it. */
+function resumable({ kind, code }, { resumeLink }) {
+  return resumeLink !== null && (kind === 'lost' || code === 'fell_behind');
+}
+
+/** Comes back to a session by the newest link of its last attachment, as often as it takes. */
+function reconnect(last, ending) {
+  const { resumeLink, offset } = last;
+  page.returning?.done();
+  page.returning = comeBack(resumeLink.expiresAt, {
+    wait: (seconds) => state('warn', `Connection lost. Coming back in ${seconds} s; what you type is kept.`),
+    tryOnce: (again) => {
+      attach(withOffset(resumeLink.url, offset), (failure, attachment) => {
+        if (attachment.resumeLink !== null) return false;
+        // It never got there. Whether the link was refused or nobody answered makes the difference.
+        if (failure.closeCode !== 1006 && failure.closeCode !== 1005) return false;
+        again();
+        return true;
+      });
+      state('warn', 'Connection lost. Coming back…');
+    },
+    giveUp: () => over(ending),
+  });
+}
+
+/** The session is over, or cannot be found again. */
+function over(ending) {
   const { provider } = page;
-  const link = ending.kind === 'lost' || ending.closeCode === 1001 ? attachment.resumeLink : null;
-  const again = link ? () => attach(withOffset(link.url, attachment.offset)) : () => startTerminal(provider);
-  finish(describeEnding(ending, provider.title, link !== null), again);
+  page.returning?.done();
+  page.returning = null;
+  finish(describeEnding(ending, provider.title), () => startTerminal(provider));
 }
 
 /** Tells how it ended and offers the way on. What the terminal shows stays readable. */
@@ -176,6 +215,8 @@ function leave() {
 function closeTerminal() {
   const { attachment, screen } = page;
   page.visit += 1;
+  page.returning?.done();
+  page.returning = null;
   page.attachment = null;
   page.screen = null;
   attachment?.end();

@@ -12,6 +12,9 @@ const INPUT_UNITS = 8 * 1024;
 /** Input bytes that may wait in the socket. A paste that would pass this is refused whole. */
 export const INPUT_BOUND = 8 * 1024 * 1024;
 
+/** How long an answer to a ping may take before the connection counts as lost, in milliseconds. */
+const PONG_DEADLINE = 10_000;
+
 /** Output bytes between two acknowledgements, unless the window is too small for that. */
 const ACK_STEP = 16 * 1024;
 
@@ -32,6 +35,56 @@ const SIDE_LIMIT = 1000;
  * @property {number} closeCode of the WebSocket
  */
 
+/**
+ * What was typed into a session and is not known to have been taken, over all its
+ * attachments: whoever comes back sends again what the session has not got.
+ */
+export class Ledger {
+  #end = 0;
+  #waiting = [];
+  #waitingBytes = 0;
+
+  /** Input bytes so far: the offset behind the last one. */
+  get end() {
+    return this.#end;
+  }
+
+  /** Bytes that are not known to have been taken. */
+  get size() {
+    return this.#waitingBytes;
+  }
+
+  add(bytes) {
+    this.#end += bytes.length;
+    this.#waiting.push(bytes);
+    this.#waitingBytes += bytes.length;
+  }
+
+  /** Forgets what lies before `offset`: it was taken. */
+  taken(offset) {
+    while (this.#waiting.length > 0) {
+      const start = this.#end - this.#waitingBytes;
+      const first = this.#waiting[0];
+      if (offset <= start) return;
+      if (offset < start + first.length) {
+        this.#waiting[0] = first.subarray(offset - start);
+        this.#waitingBytes -= offset - start;
+        return;
+      }
+      this.#waiting.shift();
+      this.#waitingBytes -= first.length;
+    }
+  }
+
+  /** Goes on from a session that has taken `offset` bytes, from others perhaps, and returns what it has not got. */
+  resume(offset) {
+    this.taken(offset);
+    // Somebody else has typed meanwhile: the count is theirs, and what waits comes behind it.
+    if (offset > this.#end) this.#end = offset + this.#waitingBytes;
+    return this.#waiting.slice();
+  }
+}
+
 export class Attachment {
   #socket;
   #handlers;
@@ -50,6 +103,9 @@ export class Attachment {
   #resumeLink = null;
   #pings = new Map();
   #nextPing = 1;
+  #ledger;
+  #trimming = false;
+  #deadline = null;
 
   /**
    * Redeems a link.
@@ -59,9 +115,11 @@ export class Attachment {
    * @param {(bytes: Uint8Array, done: () => void) => void} handlers.output
    *   terminal bytes; `done` is to be called once they are consumed, in order
    * @param {(ending: Ending) => void} handlers.end called once, last of all
+   * @param {Ledger} ledger of the session
    */
-  constructor(url, handlers) {
+  constructor(url, handlers, ledger) {
     this.#handlers = handlers;
+    this.#ledger = ledger;
     this.#socket = new WebSocket(url, SUBPROTOCOL);
     this.#socket.binaryType = 'arraybuffer';
     this.#socket.onmessage = ({ data }) => {
@@ -104,21 +162,23 @@ export class Attachment {
    * @returns {boolean} false if it was refused because too much input waits already
    */
   sendText(text) {
-    if (!this.live || this.#replaying > 0) return true;
-    if (this.#socket.bufferedAmount + text.length > INPUT_BOUND) return false;
+    if (this.#replaying > 0) return true;
+    if (this.#ledger.size + text.length > INPUT_BOUND) return false;
     const whole = text.isWellFormed?.() === false ? text.toWellFormed() : text;
     for (const piece of pieces(whole, INPUT_UNITS)) {
-      this.#operation({ operation: 'stdin', data: piece });
+      this.#ledger.add(ENCODER.encode(piece));
+      if (this.live) this.#operation({ operation: 'stdin', data: piece });
     }
-    this.#sent += utf8Length(whole);
+    this.#typed();
     return true;
   }
 
   /** Sends bytes that are no text, such as old-style mouse reports. */
   sendBytes(bytes) {
-    if (!this.live || this.#replaying > 0) return;
-    this.#socket.send(bytes);
-    this.#sent += bytes.length;
+    if (this.#replaying > 0) return;
+    this.#ledger.add(bytes);
+    if (this.live) this.#socket.send(bytes);
+    this.#typed();
   }
 
   /** Tells the terminal's size. A size of zero, as a hidden page has it, is never sent. */
@@ -127,12 +187,27 @@ export class Attachment {
     this.#operation({ operation: 'resize', cols: Math.min(cols, SIDE_LIMIT), rows: Math.min(rows, SIDE_LIMIT) });
   }
 
-  /** Measures a round trip. At most one is under way. */
+  /**
+   * Measures a round trip. At most two are under way.
+   * @returns {boolean} whether a ping went out
+   */
   ping(answered) {
-    if (!this.live || this.#pings.size > 0) return;
+    if (!this.live || this.#pings.size > 1) return false;
     const id = this.#nextPing++;
     this.#pings.set(id, { at: performance.now(), answered });
     this.#operation({ operation: 'ping', id });
+    // The only clock here. Late, as in a hidden tab, it does no harm.
+    this.#deadline ??= setTimeout(() => this.abandon(), PONG_DEADLINE);
+    return true;
+  }
+
+  /** Gives the connection up; the session is still there. */
+  abandon() {
+    if (this.#ended) return;
+    this.#socket.onclose = null;
+    this.#socket.onmessage = null;
+    this.#socket.close();
+    this.#closed({ code: 1006, reason: '' });
   }
 
   /**
@@ -181,9 +256,25 @@ export class Attachment {
     this.#ready = message;
     this.#received = this.#consumed = this.#acknowledged = message.offset;
     if (message.resume) this.#resumeLink = { url: message.resume.url, expiresAt: message.resume.expires_at };
+    const untaken = this.#ledger.resume(message.input);
     // The first acknowledgement turns flow control on, so it goes out before any output.
     this.#operation({ operation: 'ack', bytes: message.offset });
+    // Before anything new: what was typed and never got there.
+    for (const bytes of untaken) this.#socket.send(bytes);
+    this.#typed();
     this.#handlers.ready(message);
+  }
+
+  /** Finds out in time what has been taken: a pong shows that all before its ping was. */
+  #typed() {
+    this.#sent = this.#ledger.end;
+    if (this.#trimming || this.#ledger.size === 0 || !this.live) return;
+    const sent = this.#ledger.end;
+    this.#trimming = this.ping(() => {
+      this.#trimming = false;
+      this.#ledger.taken(sent);
+      this.#typed();
+    });
   }
 
   #output(bytes) {
@@ -215,6 +306,8 @@ export class Attachment {
     const ping = this.#pings.get(id);
     if (!ping) return;
     this.#pings.delete(id);
+    clearTimeout(this.#deadline);
+    this.#deadline = null;
     ping.answered(performance.now() - ping.at);
   }
 
@@ -225,6 +318,7 @@ export class Attachment {
   #closed({ code, reason }) {
     if (this.#ended) return;
     this.#ended = true;
+    clearTimeout(this.#deadline);
     this.#handlers.end(this.#ending(code, reason));
   }
 
@@ -270,6 +364,4 @@ function isHighSurrogate(unit) {
   return unit >= 0xd800 && unit <= 0xdbff;
 }
 
-function utf8Length(text) {
-  return new TextEncoder().encode(text).length;
-}
+const ENCODER = new TextEncoder();

@@ -6,10 +6,9 @@ import { INPUT_BOUND } from './session.js';
 /**
  * @param {import('./session.js').Ending} ending
  * @param {string} title of the provider
- * @param {boolean} resumable whether the session may still be there to come back to
  * @returns {{tone: string, headline: string, detail: string, again: string}}
  */
-export function describeEnding(ending, title, resumable) {
+export function describeEnding(ending, title) {
   switch (ending.kind) {
     case 'exited':
       return exited(ending, title);
@@ -21,13 +20,11 @@ export function describeEnding(ending, title, resumable) {
       return {
         tone: 'bad',
         headline: 'Connection lost',
-        detail: resumable
-          ? 'The line to polytty broke. The session is kept for a while, and a new link leads back to it.'
-          : 'The line to polytty broke. A new link opens a new terminal.',
-        again: 'Reconnect',
+        detail: 'The line to polytty broke, and the session could not be found again.',
+        again: 'New terminal',
       };
     default:
-      return { tone: 'bad', headline: headlineOf(ending), detail: sentence(ending.message), again: resumable ? 'Reconnect' : 'New terminal' };
+      return { tone: 'bad', headline: headlineOf(ending), detail: sentence(ending.message), again: 'New terminal' };
   }
 }
 

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod certificate;
+mod connect;
 mod demo;
 mod key;
 mod link;
@@ -14,6 +15,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Environment, Loaded};
+
+/// Exit status for a wrong call, as clap has it.
+const EX_USAGE: u8 = 2;
 
 /// Exit status for a bad configuration (`EX_CONFIG` of sysexits.h).
 const EX_CONFIG: u8 = 78;
@@ -38,6 +42,7 @@ enum Verb {
     Simulate(simulate::Simulate),
     /// Ask a running proxy for a one-time link
     Link(link::Link),
+    Connect(connect::Connect),
     /// API keys
     #[command(subcommand)]
     Key(key::Key),
@@ -79,6 +84,8 @@ impl Command {
             Verb::Demo(demo) => demo.run(),
             Verb::Simulate(simulate) => simulate.run(),
             Verb::Link(link) => link.run(),
+            // Its statuses are those of the remote process.
+            Verb::Connect(connect) => return connect.run(),
             Verb::Key(key) => key.run(),
             Verb::Version => {
                 println!("polytty {}", env!("CARGO_PKG_VERSION"));
@@ -93,7 +100,7 @@ impl Command {
             }
             Err(Failed::Usage(error)) => {
                 eprintln!("polytty: {error}");
-                ExitCode::from(2)
+                ExitCode::from(EX_USAGE)
             }
             Err(Failed::Config(mistakes)) => {
                 eprintln!("{}", mistakes.trim_end());

@@ -24,7 +24,7 @@ use serde_json::Value;
 
 pub use alibaba::{EciProvider, PaiDlcProvider};
 pub use decthings::DecthingsProvider;
-pub(crate) use dial::Request;
+pub(crate) use dial::{DialError, Request, Stream, WebSocketRefusal, WebSocketRequest};
 pub use dial::{Dialer, RootsError};
 pub use dockhand::DockhandProvider;
 pub use entry::{Entry, Health, Kind};

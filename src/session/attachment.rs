@@ -117,8 +117,8 @@ impl Attachment {
         }
     }
 
-    /// Sends the output that is left, tells how the session ended, and leaves.
-    pub(super) async fn end(mut self, rest: &[u8], ending: &Ending) {
+    /// Sends the output that is left, tells how the session ended, and leaves. Whether all of that has reached it.
+    pub(super) async fn end(mut self, rest: &[u8], ending: &Ending) -> bool {
         let deadline = Instant::now() + DRAIN;
         let mut outbox = Outbox::new();
         for piece in rest.chunks(REST) {
@@ -142,7 +142,7 @@ impl Attachment {
         }
         self.socket.send(&outbox);
         let (code, reason) = close_frame(ending);
-        self.socket.leave_by(deadline, code, &reason).await;
+        self.socket.leave_by(deadline, code, &reason).await
     }
 
     /// Tells the client that the terminal is there. Output that follows begins at `offset`.

@@ -8,6 +8,7 @@
 //! Without a client the upstream is read on into the scrollback, unless the configuration has it wait.
 
 mod arrive;
+mod farewell;
 mod input;
 mod output;
 mod watch;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use polytty_dialect::{Code, Outbox, Size};
 use tokio::time::{Instant, Sleep};
 
+use self::farewell::Farewell;
 use super::attachment::Attachment;
 use super::info::State;
 use super::open::Early;
@@ -99,6 +101,8 @@ pub(super) struct Pump<'a> {
     /// A link was minted that may bring a client until then.
     expected: Option<Instant>,
     over_since: Instant,
+    /// Whether the client that is being told of it has heard it.
+    farewell: Option<Farewell>,
     /// When the client is given a fresh resume link.
     renewal: Option<Instant>,
     born: Instant,
@@ -142,6 +146,7 @@ impl<'a> Pump<'a> {
             detached: now,
             expected: early.expected,
             over_since: now,
+            farewell: None,
             renewal: None,
             born,
             alarm: Box::pin(tokio::time::sleep_until(now)),

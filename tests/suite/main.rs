@@ -5,6 +5,8 @@
 mod api;
 mod cli;
 mod common;
+mod connect;
+mod endurance;
 mod faults;
 mod links;
 mod shared;

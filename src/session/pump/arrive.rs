@@ -69,6 +69,8 @@ impl Pump<'_> {
         record.set_state(State::Attached);
         record.set_size(self.size);
         self.client = Some(client);
+        // It hears the end for itself, should there be one.
+        self.farewell = None;
         self.upstream.attended(true);
         let now = Instant::now();
         (self.active, self.over_since) = (now, now);

@@ -32,8 +32,8 @@ impl Pump<'_> {
                 self.paint();
             }
             if let Some(ending) = &self.over {
-                // Without a client it waits for one that comes back.
-                return if unsent == 0 && self.client.is_some() { Poll::Ready(ending.clone()) } else { Poll::Pending };
+                let ending = ending.clone();
+                return if unsent == 0 { self.poll_farewell(cx, ending) } else { Poll::Pending };
             }
             let budget = if unsent > 0 { 0 } else { room };
             let happened = with_scratch(|output, outbox| {

@@ -271,6 +271,30 @@ async fn a_process_that_ends_while_nobody_is_there_waits_for_somebody_to_tell_it
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_last_word_that_was_lost_on_its_way_is_said_again_with_the_output_before_it() {
+    let mut world = World::start(b"$ ", None).await;
+    let first = world.client.see(2).await;
+    // It is sent and never read; then the connection breaks.
+    world.terminal.does(b"done", exit(7));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.lose().await;
+    for round in 0..2 {
+        world.client = world.come_back(first.link(), Some(2)).await;
+        if round == 0 {
+            world.client.see(4).await;
+            world.lose().await;
+        }
+    }
+    let (output, said, close) = world.client.drain().await;
+    assert_eq!((&output[..], said.last().unwrap().as_str(), close), (&b"done"[..], "exit", Some(1000)));
+    // Who has heard it is not waited for.
+    while world.sessions.get(world.session.id()).is_some() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.session.info().exit_code, Some(7));
+}
+
+#[tokio::test(start_paused = true)]
 async fn and_nobody_who_comes_is_waited_for_longer_than_the_grace() {
     let mut world = World::start(b"$ ", None).await;
     world.client.see(2).await;

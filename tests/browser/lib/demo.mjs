@@ -87,7 +87,8 @@ export class Demo {
       method,
       path,
       agent: false,
-      headers: { authorization: `Bearer ${this.api_key}`, 'content-type': 'application/json', 'content-length': Buffer.byteLength(sent) },
+      // It answers to its public name, by whatever port it is asked.
+      headers: { host: new URL(this.url).host, authorization: `Bearer ${this.api_key}`, 'content-type': 'application/json', 'content-length': Buffer.byteLength(sent) },
     });
     call.end(sent);
     const [response] = await once(call, 'response');

@@ -54,6 +54,16 @@ export class Throttle {
     }
   }
 
+  /** Every connection that is open now passes nothing on any more, and says nothing about it. */
+  swallow() {
+    for (const [client, server] of this.#pairs) {
+      client.unpipe(server);
+      client.pause();
+      server.removeAllListeners('readable');
+      server.pause();
+    }
+  }
+
   async stop() {
     this.cut();
     this.#server.close();

@@ -3,10 +3,13 @@
 
 mod client;
 mod demo;
+mod relay;
 mod site;
+mod terminal;
 
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use polytty::app::{App, Listeners};
@@ -19,7 +22,9 @@ use tempfile::TempDir;
 
 pub(crate) use client::{Client, Connect};
 pub(crate) use demo::Demo;
+pub(crate) use relay::Relay;
 pub(crate) use site::{Link, Site};
+pub(crate) use terminal::Terminal;
 
 /// How long anything may take before a test says that it does not happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -36,9 +41,11 @@ pub(crate) struct World {
     pub(crate) simulator: PaiDlc,
     pub(crate) others: Vec<(Kind, Box<dyn Simulator>)>,
     pub(crate) admin: SocketAddr,
+    /// Where the proxy listens, which is where clients look for it unless `server.public_url` says otherwise.
+    pub(crate) proxy: SocketAddr,
     site: Site,
     app: App,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Deref for World {
@@ -102,8 +109,14 @@ impl World {
         std::fs::write(&file, toml::to_string(&configuration).unwrap()).unwrap();
         let loaded = config::load(Some(&file), &Environment::default()).unwrap_or_else(|why| panic!("{why}"));
         let app = App::start(loaded.config, listeners, None).unwrap();
-        let site = Site::new(address, key, targets, cert.der().clone());
-        Self { simulator, others, admin, site, app, _folder: folder }
+        let reached_at = configuration["server"]["public_url"].as_str().and_then(|url| url.strip_prefix("https://"));
+        let site = Site::new(reached_at.unwrap().parse().unwrap(), key, targets, cert.der().clone());
+        Self { simulator, others, admin, proxy: address, site, app, folder }
+    }
+
+    /// A file with the certificate that clients have to trust.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.folder.path().join("cert.pem")
     }
 
     /// The simulator behind a provider that is not `pai`.

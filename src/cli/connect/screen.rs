@@ -1,0 +1,173 @@
+//! What is shown: the terminal's output, and a line of ours now and then.
+
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::answers::{Answers, MARK};
+use super::modes::Modes;
+use super::scanner::Scanner;
+use super::streams::{Progress, To, Writer};
+use crate::client::Output;
+
+/// How long leaving waits for a screen that does not take what is left for it.
+const LEAVE: Duration = Duration::from_millis(500);
+
+/// Saves where the cursor is, in such a way that there is a line below it, and goes there; comes back. What stood in
+/// that line is lost.
+const GO_BELOW: &str = "\n\x1b[A\x1b7\x1b[B\r\x1b[2K";
+const COME_BACK: &str = "\x1b8";
+
+/// Standard output and error, as the person in front of them sees them.
+pub(super) struct Screen {
+    writer: Writer,
+    scanner: Scanner,
+    modes: Modes,
+    /// Standard input is a terminal in raw mode.
+    raw: bool,
+    stdout_is_terminal: bool,
+    stderr_is_terminal: bool,
+    /// How much is consumed, as was told last.
+    counted: u64,
+    /// Behind old output, a mark for the terminal to answer is still to be written, as soon as one may be.
+    mark_due: bool,
+    /// How much has to be written until all old output is, its mark included.
+    shown_at: Option<u64>,
+    below: bool,
+}
+
+impl Screen {
+    /// `raw`: lines have to be begun and ended by us.
+    pub(super) fn new(raw: bool) -> io::Result<Self> {
+        Ok(Self {
+            writer: Writer::start()?,
+            scanner: Scanner::default(),
+            modes: Modes::default(),
+            raw,
+            stdout_is_terminal: io::stdout().is_terminal(),
+            stderr_is_terminal: io::stderr().is_terminal(),
+            counted: 0,
+            mark_due: false,
+            shown_at: None,
+            below: false,
+        })
+    }
+
+    /// Shows output, and tells `answers` which part of it is old. The mark that ends it is written before the first
+    /// output that is new: until then no question can be new.
+    pub(super) fn show(&mut self, output: &Output, answers: &mut Answers) {
+        let old = !(output.synthetic.is_empty() && output.replayed.is_empty());
+        if old {
+            answers.begin();
+            self.shown_at = None;
+            for (to, bytes) in [(To::Output(false), &output.synthetic), (To::Output(true), &output.replayed)] {
+                self.scanner.feed(bytes, |sequence| {
+                    self.modes.see(sequence);
+                    answers.see(sequence);
+                });
+                self.writer.write(to, bytes);
+            }
+            self.mark_due = true;
+        }
+        let mut live = &output.live[..];
+        // Old output may end in the middle of a sequence, which a mark would break.
+        while self.mark_due
+            && let [first, rest @ ..] = live
+        {
+            if self.scanner.is_between() {
+                self.mark(answers);
+            } else {
+                self.live(&[*first]);
+                live = rest;
+            }
+        }
+        self.live(live);
+    }
+
+    /// Waits until something has been written; how much more of what counts that was.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing more can be written.
+    pub(super) async fn progress(&mut self, answers: &mut Answers) -> Result<u64, String> {
+        let Progress { written, counted, failed } = self.writer.progress().await;
+        if self.shown_at.take_if(|at| *at <= written).is_some() {
+            answers.shown(Instant::now());
+        }
+        let more = counted - std::mem::replace(&mut self.counted, counted);
+        failed.map_or(Ok(more), Err)
+    }
+
+    /// Says something on standard error, on lines of their own.
+    pub(super) fn say(&mut self, words: &str) {
+        let text =
+            if self.raw { format!("\r\n{}\r\n", words.replace('\n', "\r\n")) } else { format!("polytty: {words}\n") };
+        self.writer.write(To::Error, text.as_bytes());
+    }
+
+    /// Says something that is to be taken back: on the line below the cursor, where standard error is a terminal.
+    pub(super) fn say_below(&mut self, words: &str) {
+        if !(self.raw && self.stderr_is_terminal) {
+            self.say(words);
+        } else if self.scanner.is_between() {
+            self.writer.write(To::Error, format!("{GO_BELOW}\x1b[7m {words} \x1b[m{COME_BACK}").as_bytes());
+            self.below = true;
+        }
+    }
+
+    /// Takes it back. Whether it may have hidden something of a full-screen program, which has to paint again.
+    pub(super) fn clear_below(&mut self) -> bool {
+        let below = std::mem::take(&mut self.below);
+        if below {
+            self.writer.write(To::Error, format!("{GO_BELOW}{COME_BACK}").as_bytes());
+        }
+        below && self.modes.is_alternate()
+    }
+
+    /// Whether some full-screen program is shown.
+    pub(super) fn is_alternate(&self) -> bool {
+        self.modes.is_alternate()
+    }
+
+    /// Makes the terminal fit for somebody else, for now or for good, and waits a moment until that is done.
+    pub(super) async fn hand_back(&mut self) {
+        self.clear_below();
+        self.undo();
+        let _ = timeout(LEAVE, self.writer.drain()).await;
+    }
+
+    /// The same, having shown everything that is left, however long it takes.
+    pub(super) async fn finish(&mut self) {
+        self.clear_below();
+        self.undo();
+        self.writer.drain().await;
+    }
+
+    /// Takes the terminal back after [`Screen::hand_back`].
+    pub(super) fn take_back(&mut self) {
+        if self.stdout_is_terminal {
+            self.writer.write(To::Output(false), &self.modes.redo());
+        }
+    }
+
+    fn live(&mut self, bytes: &[u8]) {
+        self.scanner.feed(bytes, |sequence| self.modes.see(sequence));
+        self.writer.write(To::Output(true), bytes);
+    }
+
+    fn mark(&mut self, answers: &mut Answers) {
+        self.mark_due = false;
+        if self.raw && self.stdout_is_terminal {
+            self.writer.write(To::Output(false), MARK);
+            answers.mark();
+        }
+        self.shown_at = Some(self.writer.queued());
+    }
+
+    fn undo(&mut self) {
+        if self.stdout_is_terminal {
+            self.writer.write(To::Output(false), &self.modes.undo());
+        }
+    }
+}

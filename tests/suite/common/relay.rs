@@ -1,0 +1,200 @@
+//! A network that breaks: a TCP relay that cuts connections in the middle of what they carry.
+//!
+//! It reads nothing but the lengths of TLS records (RFC 8446, section 5.1). A record holds one write of either side,
+//! so to cut inside of one is to cut inside of a WebSocket frame.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// TLS records of encrypted data.
+const APPLICATION_DATA: u8 = 23;
+
+/// How long a connection lives at most before it is cut.
+const LIFE: Duration = Duration::from_millis(60);
+
+/// One connection of so many is cut between its 101 and what follows it, which is `ready`.
+const AIMED: u64 = 9;
+
+/// How long a `ready` that must not pass is waited for.
+const READY: Duration = Duration::from_secs(2);
+
+/// The relay. It passes everything until it is told to cut.
+#[derive(Clone)]
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    target: OnceLock<SocketAddr>,
+    cuts: AtomicBool,
+    closed: AtomicBool,
+    /// Connections that were cut inside of a record, and between 101 and `ready`.
+    inside: AtomicU32,
+    before_ready: AtomicU32,
+    random: AtomicU64,
+    connections: AtomicU64,
+}
+
+/// What becomes of a connection.
+#[derive(Clone, Copy)]
+enum Fate {
+    /// Its first record that goes this way so long after its request is cut in two.
+    Inside {
+        up: bool,
+        after: Duration,
+    },
+    BeforeReady,
+}
+
+impl Relay {
+    /// A relay on a port that the kernel picks; `seed` makes its choices.
+    pub(crate) async fn start(seed: u64) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let shared = Arc::new(Shared { random: AtomicU64::new(seed | 1), ..Shared::default() });
+        let relay = Self { address: listener.local_addr().unwrap(), shared: shared.clone() };
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if !shared.closed.load(Ordering::SeqCst) {
+                    tokio::spawn(carry(shared.clone(), client));
+                }
+            }
+        });
+        relay
+    }
+
+    /// Where it leads to.
+    pub(crate) fn lead_to(&self, target: SocketAddr) {
+        self.shared.target.set(target).unwrap();
+    }
+
+    /// Cuts from now on, or not any more.
+    pub(crate) fn cut(&self, on: bool) {
+        self.shared.cuts.store(on, Ordering::SeqCst);
+    }
+
+    /// Lets nobody in from now on, or everybody again.
+    pub(crate) fn close(&self, closed: bool) {
+        self.shared.closed.store(closed, Ordering::SeqCst);
+    }
+
+    /// How many connections were cut: inside of a record, and between 101 and `ready`.
+    pub(crate) fn count(&self) -> (u32, u32) {
+        (self.shared.inside.load(Ordering::SeqCst), self.shared.before_ready.load(Ordering::SeqCst))
+    }
+}
+
+impl Shared {
+    /// A number below `bound` (xorshift64*; whichever task comes first gets the next one).
+    fn random(&self, bound: u64) -> u64 {
+        let step = |mut x: u64| {
+            x ^= x >> 12;
+            x ^= x << 25;
+            x ^= x >> 27;
+            x
+        };
+        let x = self.random.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |x| Some(step(x))).unwrap();
+        (step(x).wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
+    }
+
+    fn fate(&self) -> Fate {
+        if self.connections.fetch_add(1, Ordering::SeqCst).is_multiple_of(AIMED) {
+            return Fate::BeforeReady;
+        }
+        Fate::Inside {
+            up: self.random(2) == 0,
+            after: Duration::from_micros(self.random(u64::try_from(LIFE.as_micros()).unwrap())),
+        }
+    }
+}
+
+async fn carry(shared: Arc<Shared>, client: TcpStream) {
+    let Ok(server) = TcpStream::connect(shared.target.get().unwrap()).await else { return };
+    for stream in [&client, &server] {
+        stream.set_nodelay(true).unwrap();
+        // Half of the cuts are resets, half are ends.
+        let reset = shared.random(2) == 0;
+        SockRef::from(stream).set_linger(reset.then_some(Duration::ZERO)).unwrap();
+    }
+    let fate = shared.fate();
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let connection = Connection { shared, fate, cut: CancellationToken::new(), requested: OnceLock::new() };
+    tokio::join!(connection.guard(true, from_client, to_server), connection.guard(false, from_server, to_client));
+}
+
+struct Connection {
+    shared: Arc<Shared>,
+    fate: Fate,
+    cut: CancellationToken,
+    /// When the client's request passed.
+    requested: OnceLock<Instant>,
+}
+
+impl Connection {
+    /// Carries one way until it ends or the connection is cut; then both ways end.
+    async fn guard(&self, up: bool, from: OwnedReadHalf, to: OwnedWriteHalf) {
+        tokio::select! {
+            () = self.cut.cancelled() => {}
+            // An error is an end, too.
+            _ = self.carry(up, from, to) => self.cut.cancel(),
+        }
+    }
+
+    async fn carry(&self, up: bool, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> std::io::Result<()> {
+        let mut records = 0;
+        loop {
+            let record = read_record(&mut from).await?;
+            let is_data = record[0] == APPLICATION_DATA;
+            if up && is_data {
+                records += 1;
+                // The first is the end of the handshake, the second is the request.
+                if records == 2 {
+                    self.requested.get_or_init(Instant::now);
+                    to.write_all(&record).await?;
+                    continue;
+                }
+            }
+            let Some(requested) = self.requested.get() else {
+                to.write_all(&record).await?;
+                continue;
+            };
+            let cuts = self.shared.cuts.load(Ordering::SeqCst);
+            match self.fate {
+                Fate::BeforeReady if !up && is_data && cuts => {
+                    // This is the 101. The session has been attached to when the next record comes, which then is lost.
+                    to.write_all(&record).await?;
+                    let _ = timeout(READY, read_record(&mut from)).await;
+                    self.shared.before_ready.fetch_add(1, Ordering::SeqCst);
+                    return Ok(());
+                }
+                Fate::Inside { up: this_way, after } if up == this_way && cuts && requested.elapsed() >= after => {
+                    let at = 1 + self.shared.random(record.len() as u64 - 1) as usize;
+                    to.write_all(&record[..at]).await?;
+                    self.shared.inside.fetch_add(1, Ordering::SeqCst);
+                    return Ok(());
+                }
+                _ => to.write_all(&record).await?,
+            }
+        }
+    }
+}
+
+async fn read_record(from: &mut OwnedReadHalf) -> std::io::Result<Vec<u8>> {
+    let mut record = vec![0; 5];
+    from.read_exact(&mut record).await?;
+    let length = usize::from(u16::from_be_bytes([record[3], record[4]]));
+    record.resize(5 + length, 0);
+    from.read_exact(&mut record[5..]).await?;
+    Ok(record)
+}
