@@ -9,6 +9,7 @@ mod connect;
 mod endurance;
 mod faults;
 mod links;
+mod shared;
 mod signing;
 mod stalled;
 mod terminal;
