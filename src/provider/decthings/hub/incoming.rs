@@ -53,6 +53,9 @@ impl Hub {
 
     fn data(&mut self, key: u64, bytes: &[u8]) {
         let Some(terminal) = self.terminals.get_mut(&key) else { return };
+        if terminal.end_by.is_some() {
+            return;
+        }
         if terminal.cut_since.is_some() {
             terminal.tell_gap(Instant::now());
         }

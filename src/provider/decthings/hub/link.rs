@@ -291,7 +291,7 @@ impl Hub {
 
     /// Makes a call by HTTP, beside everything else.
     pub(super) fn post(&mut self, key: Option<u64>, call: Call<'_>, is: PostedCall) {
-        self.posted = true;
+        self.again = true;
         let (service, post) = (Arc::clone(&self.service), Post::new(call));
         self.posts.spawn(async move { Posted { key, call: is, reply: service.post(post).await } });
     }
