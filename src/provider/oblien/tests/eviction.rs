@@ -200,6 +200,28 @@ async fn a_young_terminal_is_known_by_the_list_and_all_that_it_said() {
     assert!(young.notices.is_empty());
 }
 
+/// It need not fall silent to be known again.
+#[tokio::test(start_paused = true)]
+async fn a_young_terminal_that_goes_on_talking_is_typed_into_again() {
+    let world = World::new().await;
+    let mut young = world.open().await;
+    world.server.says(1, b"$ ");
+    young.shows("$ ").await;
+    world.server.receives("GET /terminals ").await;
+    world.server.has_evicted().await;
+    young.types("q");
+    let talking = async {
+        loop {
+            world.server.says(1, b"tick\r\n");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::select! {
+        () = world.server.hears("binary <01>q") => {}
+        () = talking => {}
+    }
+}
+
 /// A server that is gone without a word is noticed by its silence, and looked for anew.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_answers_no_ping_is_made_anew() {
