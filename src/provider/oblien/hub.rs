@@ -183,10 +183,15 @@ impl Hub {
                 is_busy = true;
             }
             is_busy |= self.poll_bell(cx);
-            is_busy |= self.poll_read(cx);
+            let has_read = self.poll_read(cx);
             is_busy |= self.poll_write(cx);
             let now = Instant::now();
             let next = self.advance(now);
+            if has_read {
+                // Other tasks of this thread have their turn before the next one.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let has_news = std::mem::take(&mut self.has_new_call) | std::mem::take(&mut self.has_settled);
             if is_busy || has_news {
                 continue;
