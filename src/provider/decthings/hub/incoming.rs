@@ -24,7 +24,11 @@ impl Hub {
     /// The message breaks the protocol, and with it the connection.
     pub(super) fn take(&mut self, message: &[u8]) -> Result<(), BadMessage> {
         let Link::Up(connection) = &mut self.link else { return Ok(()) };
-        match connection.events.read(message)? {
+        let incoming = connection.events.read(message)?;
+        if !matches!(incoming, Incoming::Ignored) {
+            self.outage.since = None;
+        }
+        match incoming {
             Incoming::Data { session, bytes } => match self.by_id.get(&*session) {
                 Some(&key) => self.data(key, bytes),
                 None => {
