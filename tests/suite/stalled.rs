@@ -3,37 +3,45 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::common::{Client, Demo, eventually};
+use crate::common::{Client, Connect, Demo, Link, eventually};
 
-/// Sessions that are stalled at once.
-const STALLED: u64 = 20;
+/// How a kind is tried.
+struct Trial {
+    provider: &'static str,
+    /// Sessions that are stalled at once.
+    stalled: usize,
+    /// What one of them may add, in bytes, the scrollback of 256 KiB and the kernel's queues included. Measured on a
+    /// process that holds the simulated provider, too, whose own buffers are counted with it.
+    each: u64,
+}
 
-/// What one of them may add, the scrollback of 256 KiB and the kernel's queues included. Measured on a process that
-/// holds the simulated provider, too, whose own buffers are counted with it.
-const PER_SESSION: u64 = (1024 + 256) * 1024;
+/// Each of these terminals has a connection of its own, whose pace is its client's.
+const PACED: [Trial; 4] = [
+    Trial { provider: "local", stalled: 20, each: 1280 << 10 },
+    Trial { provider: "pai", stalled: 20, each: 1280 << 10 },
+    Trial { provider: "eci", stalled: 20, each: 1280 << 10 },
+    Trial { provider: "dockhand", stalled: 20, each: 1280 << 10 },
+];
+
+/// These share one, which waits for nobody. Fewer of them, since their terminals never stop talking: a workspace of
+/// Oblien has ten terminals, and each of ours is a busy loop.
+const SHARED: [Trial; 2] = [
+    Trial { provider: "oblien", stalled: 8, each: 1280 << 10 },
+    Trial { provider: "decthings", stalled: 8, each: 1280 << 10 },
+];
 
 #[tokio::test]
 async fn a_stalled_reader_under_yes_holds_little_and_its_neighbour_does_not_feel_it() {
     let demo = Demo::start().await;
-    for provider in ["local", "pai"] {
-        let mut neighbour = demo.open(provider).await;
-        let mut stalled: Vec<Client> = Vec::new();
-        // One session before the measurement, so that what is made once is not counted.
-        let mut warm = demo.open(provider).await;
-        warm.type_text("yes | head -c 1000000; exit\r").await;
-        warm.drain().await;
-        let before = memory(demo.pid()) + queues(demo.pid());
-        for _ in 0..STALLED {
-            let mut client = demo.open(provider).await;
-            client.type_text("yes\r").await;
-            stalled.push(client);
-        }
+    for Trial { provider, stalled, each } in PACED {
+        let (mut neighbour, before) = prepare(&demo, provider).await;
+        let mut clients = flood(&demo, provider, stalled).await;
         // Nobody reads: wait until nothing moves any more.
         let mut sent = Vec::new();
         eventually(async || {
             tokio::time::sleep(Duration::from_millis(300)).await;
             let mut now = Vec::new();
-            for client in &stalled {
+            for client in &clients {
                 now.push(demo.session(&client.session).await["bytes_out"].as_u64().unwrap());
             }
             let still = now == sent && now.iter().all(|bytes| *bytes > 100_000);
@@ -41,24 +49,102 @@ async fn a_stalled_reader_under_yes_holds_little_and_its_neighbour_does_not_feel
             still.then_some(())
         })
         .await;
-        let (process, kernel) = (memory(demo.pid()), queues(demo.pid()));
-        let added = (process + kernel).saturating_sub(before) / STALLED;
-        println!(
-            "{provider}: a stalled session adds {} KiB, {} KiB of it in the kernel",
-            added / 1024,
-            kernel / STALLED / 1024
-        );
-        assert!(added < PER_SESSION, "{provider}: {added} bytes");
-        for n in 0..50 {
-            assert_eq!(neighbour.run(&format!("echo {n}")).await, format!("{n}\r\n"));
-        }
+        holds_little(&demo, provider, before, stalled, each);
+        answers(&mut neighbour).await;
         // Ctrl-C passes the stalled output, and reading on shows that nothing was lost behind it.
-        let mut first = stalled.swap_remove(0);
+        let mut first = clients.swap_remove(0);
         first.type_text("\u{3}").await;
         first.see("^C").await;
         assert!(first.run("echo back").await.ends_with("back\r\n"));
+        clients.extend([first, neighbour]);
+        end(&demo, &clients).await;
     }
     assert_eq!(demo.terminate().await, 0);
+}
+
+#[tokio::test]
+async fn on_a_shared_connection_a_stalled_reader_is_let_go_and_finds_the_end_when_it_comes_back() {
+    let demo = Demo::start().await;
+    for Trial { provider, stalled, each } in SHARED {
+        let (mut neighbour, before) = prepare(&demo, provider).await;
+        let mut clients = flood(&demo, provider, stalled).await;
+        for client in &clients {
+            demo.until(&client.session, "detached").await;
+        }
+        // The last one to be let go is still being told so.
+        let mut last = clients.pop().unwrap();
+        let closed = last.drain().await;
+        assert_eq!(closed.code, 4413, "{provider}: {closed:?}");
+        assert_eq!(last.hear("error").await["code"], "fell_behind");
+        holds_little(&demo, provider, before, stalled, each);
+        answers(&mut neighbour).await;
+        let ready = last.said.iter().find(|said| said["operation"] == "ready").unwrap();
+        let (offset, url) = (last.output.len(), ready["resume"]["url"].as_str().unwrap());
+        let link = Link { session: last.session.clone(), url: format!("{url}?offset={offset}") };
+        let mut back = Client::connect(&demo, &link, Connect::default()).await.unwrap();
+        let ready = back.ready().await;
+        let missing = back.hear("replay").await["missing"].as_u64().unwrap();
+        assert!(missing > 0, "{provider}: more was said than is kept");
+        assert_eq!(ready["offset"].as_u64().unwrap(), offset as u64 + missing);
+        back.type_text("\u{3}").await;
+        back.see("^C").await;
+        assert!(back.run("echo back").await.ends_with("back\r\n"));
+        clients.extend([back, neighbour]);
+        end(&demo, &clients).await;
+    }
+    assert_eq!(demo.terminate().await, 0);
+}
+
+/// A neighbour, and what the process holds when each path has been used once, so that what is made once is not counted.
+async fn prepare(demo: &Demo, provider: &str) -> (Client, u64) {
+    let neighbour = demo.open(provider).await;
+    let mut warm = demo.open(provider).await;
+    warm.type_text("yes | head -c 1000000; exit\r").await;
+    warm.drain().await;
+    demo.until(&warm.session, "ended").await;
+    (neighbour, held(demo).0)
+}
+
+/// Terminals that say more than anybody will read.
+async fn flood(demo: &Demo, provider: &str, count: usize) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        let mut client = demo.open(provider).await;
+        client.type_text("yes\r").await;
+        clients.push(client);
+    }
+    clients
+}
+
+fn holds_little(demo: &Demo, provider: &str, before: u64, stalled: usize, each: u64) {
+    let (now, kernel) = held(demo);
+    let (added, stalled) = (now.saturating_sub(before), stalled as u64);
+    println!(
+        "{provider}: a stalled session adds {} KiB, {} KiB of it in the kernel",
+        added / stalled / 1024,
+        kernel / stalled / 1024
+    );
+    assert!(added < stalled * each, "{provider}: {added} bytes");
+}
+
+async fn answers(neighbour: &mut Client) {
+    for n in 0..50 {
+        assert_eq!(neighbour.run(&format!("echo {n}")).await, format!("{n}\r\n"));
+    }
+}
+
+async fn end(demo: &Demo, clients: &[Client]) {
+    for client in clients {
+        let path = format!("/v1/sessions/{}", client.session);
+        assert_eq!(demo.api(http::Method::DELETE, &path, None).await.status, 204);
+        demo.until(&client.session, "ended").await;
+    }
+}
+
+/// Bytes of memory and of kernel queues together, and the latter alone.
+fn held(demo: &Demo) -> (u64, u64) {
+    let kernel = queues(demo.pid());
+    (memory(demo.pid()) + kernel, kernel)
 }
 
 /// Resident memory of a process, in bytes.

@@ -1,6 +1,6 @@
 //! All kinds of simulators, told apart by name.
 
-use std::{fmt, net::SocketAddr, pin::Pin, str::FromStr};
+use std::{any::Any, fmt, net::SocketAddr, pin::Pin, str::FromStr};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -33,8 +33,8 @@ pub struct Start {
     pub shell: Option<Vec<String>>,
 }
 
-/// A running simulator of some kind. Dropped, it stops.
-pub trait Simulator: fmt::Debug + Send + Sync {
+/// A running simulator of some kind, which can be told by its type. Dropped, it stops.
+pub trait Simulator: Any + fmt::Debug + Send + Sync {
     /// What a program that starts a simulator needs to know: `kind`, `url`, the `provider` entry of a configuration
     /// that reaches it, and a `target` whose terminal can be opened. It holds credentials.
     fn ready_line(&self) -> Value;

@@ -1,0 +1,348 @@
+//! One workspace, its ten terminals, and others who use it, too.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use polytty_simulator::Kind;
+use polytty_simulator::oblien::{Counters, Oblien};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use super::{LONGER_THAN_A_REDIAL, notices, paced, resume, simulated};
+use crate::common::{Client, Connect, World, eventually};
+
+#[tokio::test]
+async fn the_eleventh_terminal_is_refused_before_the_call_and_there_is_room_again_when_one_has_ended() {
+    let world = World::start().await;
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        clients.push(world.open("oblien").await);
+    }
+    let before = counters(&world);
+    assert_refused(&world, "quota_exceeded", 4429).await;
+    let after = counters(&world);
+    assert_eq!((after.terminals_created, after.calls_refused), (10, before.calls_refused), "nobody was asked");
+    clients[3].type_text("exit\r").await;
+    assert_eq!(clients[3].drain().await.code, 1000);
+    until(&world, |counters| counters.terminals_deleted == 1).await;
+    clients[3] = world.open("oblien").await;
+    for (n, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.run(&format!("echo {n}")).await, format!("{n}\r\n"));
+    }
+    assert_eq!(counters(&world).sockets_opened, 1);
+}
+
+#[tokio::test]
+async fn where_others_hold_terminals_it_is_the_provider_that_says_how_many_there_are() {
+    let world = World::start().await;
+    let other = Other::of(&world);
+    let mut theirs = Vec::new();
+    for _ in 0..8 {
+        theirs.push(other.create(json!({})).await);
+    }
+    let (mut first, mut second) = (world.open("oblien").await, world.open("oblien").await);
+    let before = counters(&world);
+    assert_refused(&world, "quota_exceeded", 4429).await;
+    let after = counters(&world);
+    assert_eq!(after.calls_refused, before.calls_refused + 1, "it was asked");
+    assert_eq!(after.terminals_created, 10);
+    other.delete(&theirs[0]).await;
+    let mut third = world.open("oblien").await;
+    for client in [&mut first, &mut second, &mut third] {
+        assert_eq!(client.run("echo mine").await, "mine\r\n");
+    }
+    let list = other.list().await;
+    assert!(theirs[1..].iter().all(|id| list.contains(id)), "those of others are left alone: {list:?}");
+}
+
+#[tokio::test]
+async fn a_terminal_that_exists_is_attached_to_by_one_session_and_shows_what_it_had_said() {
+    let world = World::start().await;
+    let other = Other::of(&world);
+    let command = ["/bin/bash", "-c", "echo said before; exec /bin/bash --norc --noprofile"];
+    let id = other.create(json!({ "cmd": command })).await;
+    let stranger = other.create(json!({})).await;
+    other.until_said(&id, "said before").await;
+
+    let attach = |id: &str| {
+        let id = id.to_owned();
+        world.mint_with("oblien", move |body| body["target"]["terminal"] = json!(id))
+    };
+    let mut client = Client::connect(&world, &attach(&id).await, Connect::default()).await.unwrap();
+    client.ready().await;
+    client.see("said before\r\n").await;
+    assert_eq!(client.run("echo typed after").await, "typed after\r\n");
+
+    let mut second = Client::connect(&world, &attach(&id).await, Connect::default()).await.unwrap();
+    assert_eq!(second.hear("error").await["code"], "forbidden");
+    assert_eq!(second.drain().await.code, 4403);
+    let mut nowhere = Client::connect(&world, &attach("99").await, Connect::default()).await.unwrap();
+    let error = nowhere.hear("error").await;
+    assert_eq!(error["code"], "provider_not_running");
+    let running = format!("running: {id}, {stranger}.");
+    assert!(error["message"].as_str().unwrap().ends_with(&running), "{error}");
+
+    assert_eq!(client.run("echo still").await, "still\r\n");
+    client.say(json!({ "operation": "close" })).await;
+    assert_eq!(client.drain().await.code, 1000);
+    eventually(async || (other.list().await == [stranger.as_str()]).then_some(())).await;
+    assert_eq!(counters(&world).sockets_opened, 1);
+}
+
+#[tokio::test]
+async fn after_an_eviction_sessions_go_on_and_nothing_is_shown_twice_or_lost() {
+    let world = World::start().await;
+    let mut quiet = world.open("oblien").await;
+    let mut busy = Vec::new();
+    for name in ["one", "two", "three"] {
+        let mut client = world.open("oblien").await;
+        let (line, printed) = paced(name, 250);
+        client.type_text(&line).await;
+        client.see("ready\r\n").await;
+        busy.push((client, printed));
+    }
+    let before = counters(&world);
+    for (round, line) in ["one 20\r\n", "one 120\r\n"].into_iter().enumerate() {
+        let (client, printed) = &mut busy[0];
+        let seen = client.see(line).await;
+        assert!(printed.starts_with(&seen), "round {round}: {seen}");
+        printed.drain(..seen.len());
+        evict(&world).await;
+        // The connection is away and known to be: this waits for the next one.
+        quiet.type_text(&format!("echo typed''-{round}\r")).await;
+        until(&world, |counters| counters.sockets_opened == round as u64 + 2).await;
+        let seen = quiet.see(&format!("typed-{round}\r\n")).await;
+        assert_eq!(seen.matches("echo").count(), 1, "typed once, shown once: {seen}");
+    }
+    for (client, printed) in &mut busy {
+        assert_eq!(client.see("the-end\r\n").await, *printed);
+        assert_eq!(client.run("echo on").await, "on\r\n");
+        assert_eq!(notices(client, "output_gap"), 0);
+    }
+    assert_eq!(quiet.run("echo on").await, "on\r\n");
+    assert_eq!(notices(&quiet, "output_gap"), 0);
+    let after = counters(&world);
+    assert_eq!(after.tokens_issued, before.tokens_issued + 2, "a token is renewed before each redial");
+    assert_eq!((after.terminals_created, after.sockets_opened, after.upgrades_refused), (4, 3, 0));
+}
+
+#[tokio::test]
+async fn what_was_said_beyond_the_providers_memory_while_the_connection_was_away_is_told_as_a_gap() {
+    let world = World::start().await;
+    let mut client = world.open("oblien").await;
+    let go = tempfile::tempdir().unwrap();
+    let go = go.path().join("go");
+    let path = go.display();
+    client.type_text(&format!("echo rea''dy; until [ -e {path} ]; do sleep 0.02; done; seq 1 30000\r")).await;
+    client.see("ready\r\n").await;
+    evict(&world).await;
+    std::fs::write(&go, "").unwrap();
+    client.see("30000\r\n").await;
+    assert_eq!(notices(&client, "output_gap"), 1, "{:?}", client.said);
+    assert_eq!(client.run("echo on").await, "on\r\n");
+}
+
+#[tokio::test]
+async fn five_evictions_in_five_minutes_are_the_end_and_leave_no_terminal() {
+    let world = World::start().await;
+    let (mut first, mut second) = (world.open("oblien").await, world.open("oblien").await);
+    for n in 1..=5 {
+        until(&world, |counters| counters.sockets_opened == n).await;
+        evict(&world).await;
+    }
+    for client in [&mut first, &mut second] {
+        let error = client.hear("error").await;
+        assert_eq!((&error["code"], &error["final"]), (&json!("evicted"), &json!(true)), "{error}");
+        let closed = client.drain().await;
+        assert_eq!(closed.code, 4502);
+        assert!(closed.reason.starts_with("evicted: "), "{closed:?}");
+        assert_eq!(world.session(&client.session).await["code"], "evicted");
+    }
+    until(&world, |counters| (counters.terminals_deleted, counters.terminals_alive) == (2, 0)).await;
+    assert_eq!(counters(&world).sockets_opened, 5);
+}
+
+#[tokio::test]
+async fn while_nobody_is_attached_nobody_else_is_evicted_and_who_comes_back_has_missed_nothing() {
+    let world = World::start().await;
+    let mut client = world.open("oblien").await;
+    let ready = client.said[0].clone();
+    let (line, printed) = paced("line", 200);
+    client.type_text(&line).await;
+    let before = client.see("ready\r\n").await + &client.see("line 20\r\n").await;
+    let offset = before.len() + client.output.len();
+    let begin = before.len() - printed.find("line 21").unwrap();
+    let session = client.session.clone();
+    drop(client);
+    world.until(&session, "detached").await;
+    evict(&world).await;
+    tokio::time::sleep(LONGER_THAN_A_REDIAL).await;
+    assert_eq!(counters(&world).sockets_opened, 1, "nobody needs it");
+    let (mut back, ready) = resume(&world, &session, &ready, offset).await;
+    assert_eq!(ready["offset"], offset);
+    assert_eq!(back.see("the-end\r\n").await, printed[offset - begin..]);
+    assert_eq!((counters(&world).sockets_opened, notices(&back, "output_gap")), (2, 0));
+    assert_eq!(back.run("echo on").await, "on\r\n");
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_is_renewed_and_nobody_notices() {
+    let world = World::start().await;
+    let mut first = world.open("oblien").await;
+    let before = counters(&world);
+    world.other(Kind::Oblien).faults().next(Kind::Oblien.fault("tokens-revoked").unwrap());
+    let mut second = world.open("oblien").await;
+    assert_eq!(world.other(Kind::Oblien).faults().waiting(), 0, "it was refused");
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.run("echo fine").await, "fine\r\n");
+    }
+    let after = counters(&world);
+    assert_eq!(after.tokens_issued, before.tokens_issued + 1);
+    assert_eq!(after.terminals_created, 2);
+}
+
+#[tokio::test]
+async fn a_terminal_that_somebody_else_deletes_ends_its_session_and_no_other() {
+    let world = World::start().await;
+    let other = Other::of(&world);
+    let mut first = world.open("oblien").await;
+    let ids = other.list().await;
+    let mut second = world.open("oblien").await;
+    other.delete(&ids[0]).await;
+    assert_eq!(first.hear("exit").await["code"], -1, "as the provider says it");
+    assert_eq!(first.drain().await.code, 1000);
+    assert_eq!(second.run("echo here").await, "here\r\n");
+}
+
+#[tokio::test]
+async fn every_way_for_a_session_to_end_deletes_its_terminal() {
+    let world = World::with(|config| config["sessions"] = json!({ "detach_grace": "0s" })).await;
+    let mut exits = world.open("oblien").await;
+    let mut closes = world.open("oblien").await;
+    let mut deleted = world.open("oblien").await;
+    let leaves = world.open("oblien").await;
+    exits.type_text("exit 3\r").await;
+    assert_eq!(exits.hear("exit").await["code"], 3);
+    closes.say(json!({ "operation": "close" })).await;
+    let path = format!("/v1/sessions/{}", deleted.session);
+    assert_eq!(world.api(Method::DELETE, &path, None).await.status, 204);
+    for client in [&mut exits, &mut closes, &mut deleted] {
+        assert_eq!(client.drain().await.code, 1000);
+    }
+    drop(leaves);
+    until(&world, |counters| (counters.terminals_deleted, counters.terminals_alive) == (4, 0)).await;
+    assert_eq!(Other::of(&world).list().await, [""; 0]);
+    assert_eq!(counters(&world).sockets_opened, 1);
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_while_we_dial_leaves_no_terminal() {
+    let world = World::with(|config| config["sessions"] = json!({ "detach_grace": "0s" })).await;
+    // Nothing is said, so this answer comes late: the terminal is there, and we do not know it yet.
+    world.other(Kind::Oblien).faults().next(Kind::Oblien.fault("create-late").unwrap());
+    let silent = world.mint_with("oblien", |body| body["target"]["command"] = json!(["/bin/sleep", "1000"])).await;
+    let client = Client::connect(&world, &silent, Connect::default()).await.unwrap();
+    until(&world, |counters| counters.terminals_created == 1).await;
+    drop(client);
+    world.until(&silent.session, "ended").await;
+    until(&world, |counters| counters.terminals_deleted == 1).await;
+    // And wherever else it may happen to be.
+    for round in 0..40_u32 {
+        let link = world.mint("oblien").await;
+        let client = Client::connect(&world, &link, Connect::default()).await.unwrap();
+        tokio::time::sleep(Duration::from_micros(u64::from(round) * 250)).await;
+        drop(client);
+        world.until(&link.session, "ended").await;
+    }
+    until(&world, |counters| counters.terminals_deleted == counters.terminals_created).await;
+    assert_eq!(counters(&world).terminals_alive, 0);
+    assert_eq!(Other::of(&world).list().await, [""; 0]);
+}
+
+/// Tries to open one more, in vain.
+async fn assert_refused(world: &World, code: &str, close: u16) {
+    let link = world.mint("oblien").await;
+    let mut client = Client::connect(world, &link, Connect::default()).await.unwrap();
+    let error = client.hear("error").await;
+    assert_eq!((&error["code"], &error["final"]), (&json!(code), &json!(true)), "{error}");
+    assert_eq!(client.drain().await.code, close);
+}
+
+/// Somebody else takes the connection; waits until it is gone at both ends.
+async fn evict(world: &World) {
+    assert_eq!(simulated::<Oblien>(world).kick(), 1, "there is one connection");
+    until(world, |counters| counters.sockets_open == 0).await;
+}
+
+fn counters(world: &World) -> Counters {
+    simulated::<Oblien>(world).counters()
+}
+
+async fn until(world: &World, is_so: impl Fn(Counters) -> bool) {
+    eventually(async || is_so(counters(world)).then_some(())).await;
+}
+
+/// Another program that uses the workspace, by its HTTP API only.
+struct Other {
+    authority: String,
+    token: String,
+}
+
+impl Other {
+    fn of(world: &World) -> Self {
+        let simulator = simulated::<Oblien>(world);
+        let line = simulator.ready_line_workspace().unwrap();
+        Self { authority: simulator.authority(), token: line["provider"]["token"].as_str().unwrap().to_owned() }
+    }
+
+    /// Makes a terminal; its id.
+    async fn create(&self, body: Value) -> String {
+        let (status, answer) = self.call(Method::POST, "/terminals", body).await;
+        assert_eq!(status, 201, "{answer}");
+        answer["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn delete(&self, id: &str) {
+        let (status, answer) = self.call(Method::DELETE, &format!("/terminals/{id}"), Value::Null).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// The ids of the terminals that there are, in order.
+    async fn list(&self) -> Vec<String> {
+        let (_, answer) = self.call(Method::GET, "/terminals", Value::Null).await;
+        let terminals = answer["terminals"].as_array().unwrap().iter();
+        terminals.map(|terminal| terminal["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    async fn until_said(&self, id: &str, wanted: &str) {
+        let path = format!("/terminals/{id}/scrollback");
+        eventually(async || {
+            let (_, answer) = self.call(Method::GET, &path, Value::Null).await;
+            let said = STANDARD.decode(answer["scrollback"].as_str().unwrap()).unwrap();
+            String::from_utf8_lossy(&said).contains(wanted).then_some(())
+        })
+        .await;
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        let stream = TcpStream::connect(&self.authority).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", &self.authority)
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {}", self.token));
+        let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+        let response = sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+}
