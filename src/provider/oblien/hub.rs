@@ -279,7 +279,7 @@ impl Hub {
                     self.ask_scrollback(line, id, since);
                 }
                 Step::Over(exit) => self.over(line, exit),
-                Step::Lost(failure) => self.drop_terminal(line, failure),
+                Step::Lost(failure) => self.disown(line, failure),
             }
             if self.terminals.get(&line).is_some_and(|terminal| !terminal.is_catching()) {
                 self.has_settled = true;
@@ -334,6 +334,16 @@ impl Hub {
         if let Some(terminal) = self.remove(line) {
             terminal.line.fail(failure);
         }
+    }
+
+    /// A terminal is lost, since nothing proves that it is still the same. If it is, it is not left behind: its date
+    /// tells, once there is a list again.
+    fn disown(&mut self, line: LineId, failure: Failure) {
+        let Some(terminal) = self.remove(line) else { return };
+        if !terminal.was_there && terminal.born.is_some() {
+            self.deletes.push_back(Deletion { id: terminal.id, line: None, only_if_born: terminal.born });
+        }
+        terminal.line.fail(failure);
     }
 
     /// A session wants its terminal to end.

@@ -284,7 +284,7 @@ impl Hub {
         let lost = unverifiable(failure.detail);
         let catching = self.terminals.iter().filter(|(_, terminal)| terminal.is_catching() && terminal.since < asked);
         for line in catching.map(|(line, _)| *line).collect::<Vec<_>>() {
-            self.drop_terminal(line, lost.clone());
+            self.disown(line, lost.clone());
         }
     }
 }
@@ -293,7 +293,7 @@ async fn delete(api: &Api, deletion: &Deletion) -> Result<(), Failure> {
     if let Some(born) = &deletion.only_if_born {
         let list = api.list().await?;
         let entry = list.terminals.iter().find(|entry| entry.id == deletion.id);
-        if entry.is_none_or(|entry| entry.born.as_ref().is_some_and(|theirs| theirs != born)) {
+        if entry.is_none_or(|entry| entry.born.as_ref() != Some(born)) {
             return Ok(());
         }
     }
