@@ -265,6 +265,29 @@ async fn whoever_leaves_while_a_terminal_is_made_leaves_none_behind() {
     world.server.receives("DELETE /terminals/1").await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_terminal_that_takes_its_time_is_waited_for() {
+    let world = World::new().await;
+    world.server.change(|books| books.create_after = Some(Duration::from_secs(40)));
+    world.open().await;
+}
+
+#[tokio::test]
+async fn a_terminal_that_no_message_can_name_is_not_left_behind() {
+    for id in [json!("300"), json!(300)] {
+        let world = World::new().await;
+        world.server.change(|books| books.odd_id = Some(id));
+        assert_eq!(world.refusal(json!({})).await.code, Code::ProviderUnavailable);
+        world.server.receives("DELETE /terminals/300").await;
+    }
+    for id in [json!("../3"), json!(-300), json!("")] {
+        let world = World::new().await;
+        world.server.change(|books| books.odd_id = Some(id));
+        assert_eq!(world.refusal(json!({})).await.code, Code::ProviderUnavailable);
+        assert!(!world.server.requests().join("\n").contains("DELETE"));
+    }
+}
+
 #[tokio::test]
 async fn refusals_are_told_by_whom_they_are_up_to() {
     for (status, code) in [

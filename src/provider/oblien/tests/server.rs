@@ -35,6 +35,8 @@ pub(super) struct Books {
     tokens: u64,
     pub(super) create_status: Option<u16>,
     pub(super) create_after: Option<Duration>,
+    /// The id of the next terminals, which no message can name.
+    pub(super) odd_id: Option<Value>,
     /// Sent over the WebSocket before a terminal's creation is answered.
     pub(super) early: Option<Vec<u8>>,
     pub(super) upgrade_status: Option<u16>,
@@ -243,6 +245,9 @@ fn route(method: &str, path: &str, books: &mut Books) -> Option<(u16, Value)> {
         ("POST", None, _) => {
             if let Some(status) = books.create_status {
                 return Some((status, json!({"success": false, "error": "nope"})));
+            }
+            if let Some(id) = &books.odd_id {
+                return Some((201, json!({"success": true, "id": id})));
             }
             let id = (1..=255).find(|id| !books.terminals.contains_key(id))?;
             books.add(id, true);
