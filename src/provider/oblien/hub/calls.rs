@@ -94,9 +94,15 @@ impl Hub {
             self.list_at = None;
             self.list();
         }
-        if !self.is_listing && self.list_at.is_none() && !self.attaches.is_empty() {
+        if !self.is_listing && self.list_at.is_none() && self.may_attach() {
             self.list();
         }
+    }
+
+    /// Whether somebody waits to attach and may. While a terminal is being made, it may be in the list before the
+    /// answer says that it is a session's already.
+    fn may_attach(&self) -> bool {
+        self.creating == 0 && !self.attaches.is_empty()
     }
 
     fn create(&mut self, opener: Opener) {
@@ -228,13 +234,15 @@ impl Hub {
         for (line, failure) in gone {
             self.drop_terminal(line, failure);
         }
-        let (due, later) = std::mem::take(&mut self.attaches).into_iter().partition(|(_, since)| *since < asked);
-        self.attaches = later;
-        let due: Vec<(Opener, u64)> = due;
-        for (opener, _) in due {
-            self.attach(opener, list);
+        if self.may_attach() {
+            let (due, later) = std::mem::take(&mut self.attaches).into_iter().partition(|(_, since)| *since < asked);
+            self.attaches = later;
+            let due: Vec<(Opener, u64)> = due;
+            for (opener, _) in due {
+                self.attach(opener, list);
+            }
         }
-        if !self.attaches.is_empty() || self.terminals.values().any(|terminal| terminal.since > asked) {
+        if self.may_attach() || self.terminals.values().any(|terminal| terminal.since > asked) {
             self.list();
         }
     }
