@@ -41,6 +41,7 @@ pub(super) struct Books {
     pub(super) early: Option<Vec<u8>>,
     pub(super) upgrade_status: Option<u16>,
     pub(super) list_status: Option<u16>,
+    pub(super) delete_status: Option<u16>,
     /// WebSockets are not read any more.
     is_deaf: bool,
     /// How many WebSockets there have been.
@@ -270,6 +271,9 @@ fn route(method: &str, path: &str, books: &mut Books) -> Option<(u16, Value)> {
             Some((200, json!({"success": true, "terminals": list.collect::<Vec<_>>()})))
         }
         ("DELETE", Some(id), None) => {
+            if let Some(status) = books.delete_status {
+                return Some((status, json!({"success": false})));
+            }
             books.terminals.remove(&id)?;
             Some((200, json!({"success": true, "terminal_id": id.to_string()})))
         }
