@@ -312,7 +312,8 @@ async fn a_terminal_that_could_not_be_ended_is_ended_later_unless_its_id_is_anot
             }
         });
         if is_anothers {
-            let lists = |books: &server::Books| books.requests.iter().filter(|r| r.starts_with("GET /terminals ")).count();
+            let lists =
+                |books: &server::Books| books.requests.iter().filter(|r| r.starts_with("GET /terminals ")).count();
             let before = world.server.change(|books| lists(books));
             world.server.until(|books| lists(books) > before).await;
             tokio::time::sleep(Duration::from_secs(120)).await;
