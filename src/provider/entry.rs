@@ -103,14 +103,51 @@ impl Entry {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Remembers how opening a terminal went.
+    /// Remembers how opening a terminal went, where that says anything about the provider.
     pub fn note_opening(&self, result: Result<(), &Failure>) {
         let seen = match result {
+            // These are about the caller and what it has used up, and tell nothing of the provider either way.
+            Err(failure) if matches!(failure.code, Code::Forbidden | Code::QuotaExceeded | Code::RateLimited) => return,
             // The provider works; what the caller asked for does not run there.
             Err(failure) if failure.code == Code::ProviderNotRunning => Health::Ok,
             Err(failure) => Health::Failing(failure.code, failure.message.clone()),
             Ok(()) => Health::Ok,
         };
         *self.health.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::BoxFuture;
+
+    struct Nothing;
+
+    impl Provider for Nothing {
+        fn target(&self, _: &Value) -> Result<Target, String> {
+            Err("nothing".to_owned())
+        }
+
+        fn open<'a>(&'a self, _: &'a Target, _: Size) -> BoxFuture<'a, Result<Box<dyn Upstream>, Failure>> {
+            Box::pin(async { Err(Failure::new(Code::Internal, "nothing")) })
+        }
+    }
+
+    #[test]
+    fn what_a_caller_may_not_have_tells_nothing_of_the_provider() {
+        let kind = Kind { name: "nothing", title: "Nothing" };
+        let entry = Entry::new("n".to_owned(), kind, 1, Duration::from_secs(1), Box::new(Nothing));
+        let note = |code| entry.note_opening(Err(&Failure::new(code, "why")));
+        let about_the_caller = [Code::Forbidden, Code::QuotaExceeded, Code::RateLimited];
+        about_the_caller.into_iter().for_each(note);
+        assert_eq!(entry.health(), Health::Unknown);
+        note(Code::ProviderUnavailable);
+        let failing = entry.health();
+        assert_eq!(failing, Health::Failing(Code::ProviderUnavailable, "why".to_owned()));
+        about_the_caller.into_iter().for_each(note);
+        assert_eq!(entry.health(), failing);
+        note(Code::ProviderNotRunning);
+        assert_eq!(entry.health(), Health::Ok);
     }
 }

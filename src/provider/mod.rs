@@ -8,6 +8,7 @@ mod decthings;
 mod dial;
 mod dockhand;
 mod entry;
+mod leftovers;
 mod local;
 mod oblien;
 #[cfg(test)]

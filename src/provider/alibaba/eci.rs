@@ -221,11 +221,11 @@ impl std::fmt::Debug for EciProvider {
 }
 
 /// Whether the link may be what failed, and its command has certainly not run. A connection that broke without an
-/// answer may have run it.
+/// answer may have run it, and so may one that a gateway answers for: 502 and 504 speak of what is behind it.
 fn fresh_link_may_help(refusal: &WebSocketRefusal) -> bool {
     match refusal {
         WebSocketRefusal::Dial(error) => !matches!(error, DialError::NotPublic),
-        WebSocketRefusal::Status(status) => matches!(status.as_u16(), 403 | 404 | 410 | 500..),
+        WebSocketRefusal::Status(status) => matches!(status.as_u16(), 403 | 404 | 410 | 500 | 501 | 503 | 505..),
         WebSocketRefusal::Broken(_) | WebSocketRefusal::Lie(_) => false,
     }
 }

@@ -30,7 +30,7 @@ const OPTIONS: Options = Options {
 /// How long Dockhand is given to take our leave, the typed ending included.
 const FAREWELL: Duration = Duration::from_secs(6);
 
-/// How much output that nobody will see is still read before the ending is typed, in bytes.
+/// How much output that nobody will see is still read before the ending is typed, in bytes. At the bound, it is not.
 const UNSEEN: usize = 1 << 20;
 
 /// How long a program is given to react to Ctrl-C, and the shell to `exit`.
@@ -61,6 +61,8 @@ pub(super) struct DockhandUpstream {
     size: Option<Size>,
     /// Output has come, so the other side listens.
     is_heard: bool,
+    /// A size was said while reading, which nobody else brings on its way.
+    owes_size: bool,
     /// Followed only where the ending is typed.
     screen: AlternateScreen,
     silence: Option<Silence>,
@@ -91,6 +93,7 @@ impl DockhandUpstream {
             ended: None,
             size: None,
             is_heard: false,
+            owes_size: false,
             screen: AlternateScreen::default(),
             silence,
             over: false,
@@ -232,6 +235,7 @@ impl DockhandUpstream {
             // What was said about the size before now may be lost.
             if let Some(size) = self.size {
                 self.say_size(size);
+                self.owes_size = true;
             }
         }
     }
@@ -267,13 +271,17 @@ impl DockhandUpstream {
     }
 
     /// Ctrl-C, Ctrl-U and `exit` to a shell. Not while a full-screen program has the terminal, to which they would mean
-    /// anything.
+    /// anything, nor where that cannot be told.
     async fn type_ending(&mut self) {
         let mut unseen = 0;
         while !self.over && unseen < UNSEEN {
             // What already lies here may tell of another screen.
             let Ok(incoming) = timeout(Duration::ZERO, self.next()).await else { break };
             unseen += self.take_unseen(incoming);
+        }
+        if unseen >= UNSEEN {
+            // Which screen is on is not known, and what pours out so much is not a shell at its prompt.
+            return;
         }
         if !self.is_heard {
             let _ = timeout(self.manners.first_output_timeout, self.read_until(|upstream| upstream.is_heard)).await;
@@ -333,6 +341,12 @@ impl Upstream for DockhandUpstream {
             }
             if let Some(happened) = self.take(incoming, output) {
                 return Poll::Ready(happened);
+            }
+        }
+        if std::mem::take(&mut self.owes_size) {
+            match &mut self.resizer {
+                Some(resizer) => resizer.poll(cx),
+                None => drop(self.socket.poll_flushed(cx)),
             }
         }
         if is_busy {

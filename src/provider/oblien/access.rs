@@ -162,29 +162,37 @@ impl Access {
 }
 
 impl Service {
-    /// One call of the data plane, with a token that is renewed once if it is refused.
+    /// One call of the data plane, with a token that is renewed once if it is refused; each try ends after `within`.
     pub(super) async fn call(
         &self,
         access: &Access,
         method: Method,
         path: &str,
         body: Bytes,
+        within: Duration,
     ) -> Result<Reply, Failure> {
         let mut token = access.token(self, Need::Any).await?;
-        let reply = self.send(&token, method.clone(), path, body.clone()).await?;
+        let reply = self.send(&token, method.clone(), path, body.clone(), within).await?;
         if reply.status != StatusCode::UNAUTHORIZED {
             return Ok(reply);
         }
         token = access.token(self, Need::Other(&token)).await?;
-        self.send(&token, method, path, body).await
+        self.send(&token, method, path, body, within).await
     }
 
-    async fn send(&self, token: &Token, method: Method, path: &str, body: Bytes) -> Result<Reply, Failure> {
+    async fn send(
+        &self,
+        token: &Token,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        within: Duration,
+    ) -> Result<Reply, Failure> {
         let mut headers = plain_headers();
         headers.insert(AUTHORIZATION, token.header()?);
         let request = Request { method, path_and_query: path, headers, body };
         let sent = self.dialer.request(&self.settings.gateway_url, request);
-        timeout(CALL, sent).await.map_err(|_| refusal::late())?
+        timeout(within, sent).await.map_err(|_| refusal::late())?
     }
 }
 

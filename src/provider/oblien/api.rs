@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::access::{Access, Need, Service, Token, agent};
+use super::access::{Access, CALL, Need, Service, Token, agent};
 use super::refusal::{self, Refusal};
 use crate::config::TokenPlace;
 use crate::provider::Failure;
@@ -23,6 +23,10 @@ use crate::provider::dial::{Stream, WebSocketRefusal, WebSocketRequest};
 
 /// How long a connection may take to come about, its token included.
 const DIAL: Duration = Duration::from_secs(15);
+
+/// How long the server may take to make a terminal. One that is not waited for is left behind, since only the answer
+/// names it; whoever wanted it may give up long before.
+const CREATE: Duration = Duration::from_secs(60);
 
 /// One workspace and runtime, as its server has it.
 #[derive(Clone)]
@@ -133,13 +137,21 @@ impl Api {
         }
         let reply = self
             .service
-            .call(&self.access, Method::POST, &format!("{}/terminals", self.prefix), body.to_string().into())
+            .call(&self.access, Method::POST, &format!("{}/terminals", self.prefix), body.to_string().into(), CREATE)
             .await
             .map_err(CreateError::Failed)?;
         let refusal = match refusal::read::<Created>(&reply) {
             Ok(created) => {
-                let unusable = || CreateError::Failed(refusal::senseless("POST /terminals: an id that has no byte"));
-                return id(&created.id).ok_or_else(unusable);
+                if let Some(id) = id(&created.id) {
+                    return Ok(id);
+                }
+                let senseless = refusal::senseless("POST /terminals: an id that has no byte");
+                if let Some(number) = number(&created.id)
+                    && let Err(failure) = self.delete_named(&number).await
+                {
+                    tracing::warn!(number, detail = ?failure.detail, "a terminal without a byte could not be deleted");
+                }
+                return Err(CreateError::Failed(senseless));
             }
             Err(refusal) => refusal,
         };
@@ -206,8 +218,12 @@ impl Api {
     ///
     /// [`Failure`].
     pub(super) async fn delete(&self, id: TerminalId) -> Result<(), Failure> {
+        self.delete_named(&id.to_string()).await
+    }
+
+    async fn delete_named(&self, id: &str) -> Result<(), Failure> {
         let path = format!("{}/terminals/{id}", self.prefix);
-        let reply = self.service.call(&self.access, Method::DELETE, &path, Bytes::new()).await?;
+        let reply = self.service.call(&self.access, Method::DELETE, &path, Bytes::new(), CALL).await?;
         match refusal::read::<Value>(&reply) {
             Ok(_) => Ok(()),
             Err(refusal) if refusal.is_absent() || reply.status == StatusCode::NO_CONTENT => Ok(()),
@@ -217,7 +233,7 @@ impl Api {
 
     async fn get<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<Result<T, Refusal>, Failure> {
         let path = format!("{}{path}", self.prefix);
-        let reply = self.service.call(&self.access, Method::GET, &path, Bytes::new()).await?;
+        let reply = self.service.call(&self.access, Method::GET, &path, Bytes::new(), CALL).await?;
         Ok(refusal::read(&reply))
     }
 }
@@ -229,6 +245,18 @@ fn id(value: &Value) -> Option<TerminalId> {
         Value::Number(id) => TerminalId::parse(&id.to_string()),
         _ => None,
     }
+}
+
+/// An id that is at least a number, and so can stand in a path.
+fn number(value: &Value) -> Option<String> {
+    const MAX_DIGITS: usize = 20;
+    let number = match value {
+        Value::String(id) => id.clone(),
+        Value::Number(id) => id.to_string(),
+        _ => return None,
+    };
+    let is_number = (1..=MAX_DIGITS).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some(number)
 }
 
 fn refused(refusal: WebSocketRefusal) -> Failure {

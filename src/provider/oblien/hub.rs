@@ -28,6 +28,7 @@ use super::strangers::{Kept, Strangers};
 use super::target::{Place, What};
 use super::terminal::{Step, Terminal, unverifiable};
 use crate::provider::dial::Stream;
+use crate::provider::leftovers::Leftovers;
 use crate::provider::shared::{Bell, Line, LineId, SharedUpstream};
 use crate::provider::{BoxFuture, Failure};
 use crate::socket::Socket;
@@ -80,6 +81,8 @@ pub(super) struct Hub {
     attaches: Vec<(Opener, u64)>,
     /// Terminals to be ended.
     deletes: VecDeque<Deletion>,
+    /// Terminals that are still to be ended after that has failed: their ids, and when they were made.
+    leftovers: Leftovers<(TerminalId, String)>,
     /// Calls under way of each kind. They exclude each other, so that an id which is given out anew is never taken for
     /// the one that was given back.
     creating: u32,
@@ -136,6 +139,7 @@ impl Hub {
             creates: VecDeque::new(),
             attaches: Vec::new(),
             deletes: VecDeque::new(),
+            leftovers: Leftovers::default(),
             creating: 0,
             deleting: 0,
             calls: FuturesUnordered::new(),
@@ -227,6 +231,7 @@ impl Hub {
     fn advance(&mut self, now: Instant) -> Option<Instant> {
         let mut next = self.catch_up(now);
         self.start_calls(now);
+        next = earlier(next, self.leftovers.next());
         if let Link::Open(_) = self.link {
             let aftermath = self.aftermath(now).filter(|_| !self.creates.is_empty());
             next = earlier(next, earlier(self.list_at, aftermath));
@@ -247,6 +252,7 @@ impl Hub {
             && self.creates.is_empty()
             && self.attaches.is_empty()
             && self.deletes.is_empty()
+            && self.leftovers.is_empty()
             && self.calls.is_empty();
         self.idle = is_idle.then(|| self.idle.unwrap_or(now));
         earlier(next, self.idle.map(|since| since + LINGER))
@@ -279,7 +285,7 @@ impl Hub {
                     self.ask_scrollback(line, id, since);
                 }
                 Step::Over(exit) => self.over(line, exit),
-                Step::Lost(failure) => self.drop_terminal(line, failure),
+                Step::Lost(failure) => self.disown(line, failure),
             }
             if self.terminals.get(&line).is_some_and(|terminal| !terminal.is_catching()) {
                 self.has_settled = true;
@@ -336,6 +342,17 @@ impl Hub {
         }
     }
 
+    /// A terminal is lost, since nothing proves that it is still the same. If it is, it is not left behind: its date
+    /// tells, once there is a list again.
+    fn disown(&mut self, line: LineId, failure: Failure) {
+        let Some(terminal) = self.remove(line) else { return };
+        if !terminal.was_there && terminal.born.is_some() {
+            let Terminal { id, born, .. } = &terminal;
+            self.deletes.push_back(Deletion { id: *id, line: None, born: born.clone(), is_certain: false });
+        }
+        terminal.line.fail(failure);
+    }
+
     /// A session wants its terminal to end.
     fn end(&mut self, line: LineId) {
         let Some(terminal) = self.remove(line) else { return };
@@ -354,7 +371,7 @@ impl Hub {
     /// another by now.
     fn deletion(&self, terminal: &Terminal) -> Deletion {
         let is_certain = matches!(self.link, Link::Open(_)) && !terminal.is_catching();
-        Deletion { id: terminal.id, line: None, only_if_born: terminal.born.clone().filter(|_| !is_certain) }
+        Deletion { id: terminal.id, line: None, born: terminal.born.clone(), is_certain }
     }
 
     fn remove(&mut self, line: LineId) -> Option<Terminal> {

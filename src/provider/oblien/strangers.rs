@@ -81,7 +81,7 @@ impl Strangers {
         let Some(ring) = self.rings.remove(&id) else {
             return Kept { has_gap: !was_kept, ..Kept::default() };
         };
-        let own = ring.total - from;
+        let own = ring.total.saturating_sub(from);
         let output: Vec<u8> = ring.bytes.into();
         let skip = output.len().saturating_sub(usize::try_from(own).unwrap_or(usize::MAX));
         // An end without a byte since then may be that of the one before.

@@ -265,6 +265,65 @@ async fn whoever_leaves_while_a_terminal_is_made_leaves_none_behind() {
     world.server.receives("DELETE /terminals/1").await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_terminal_that_takes_its_time_is_waited_for() {
+    let world = World::new().await;
+    world.server.change(|books| books.create_after = Some(Duration::from_secs(40)));
+    world.open().await;
+}
+
+#[tokio::test]
+async fn a_terminal_that_no_message_can_name_is_not_left_behind() {
+    for id in [json!("300"), json!(300)] {
+        let world = World::new().await;
+        world.server.change(|books| books.odd_id = Some(id));
+        assert_eq!(world.refusal(json!({})).await.code, Code::ProviderUnavailable);
+        world.server.receives("DELETE /terminals/300").await;
+    }
+    for id in [json!("../3"), json!(-300), json!("")] {
+        let world = World::new().await;
+        world.server.change(|books| books.odd_id = Some(id));
+        assert_eq!(world.refusal(json!({})).await.code, Code::ProviderUnavailable);
+        assert!(!world.server.requests().join("\n").contains("DELETE"));
+    }
+}
+
+/// Neither the session nor the next terminal waits for that.
+#[tokio::test(start_paused = true)]
+async fn a_terminal_that_could_not_be_ended_is_ended_later_unless_its_id_is_anothers() {
+    for is_anothers in [false, true] {
+        let world = World::new().await;
+        let terminal = world.open().await;
+        world.server.receives("GET /terminals ").await;
+        // Its date has been read when a second one is there.
+        let _second = world.open().await;
+        world.server.change(|books| books.delete_status = Some(503));
+        terminal.upstream.end().await;
+        let deletes = |books: &server::Books| {
+            books.requests.iter().filter(|request| request.starts_with("DELETE /terminals/1 ")).count()
+        };
+        world.server.until(|books| deletes(books) >= 3).await;
+        let _third = world.open().await;
+        world.server.change(|books| {
+            books.delete_status = None;
+            if is_anothers {
+                books.terminals.remove(&1);
+                books.add(1, true);
+            }
+        });
+        if is_anothers {
+            let lists =
+                |books: &server::Books| books.requests.iter().filter(|r| r.starts_with("GET /terminals ")).count();
+            let before = world.server.change(|books| lists(books));
+            world.server.until(|books| lists(books) > before).await;
+            tokio::time::sleep(Duration::from_secs(120)).await;
+            assert!(world.server.change(|books| books.terminals.contains_key(&1)));
+        } else {
+            world.server.until(|books| !books.terminals.contains_key(&1)).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn refusals_are_told_by_whom_they_are_up_to() {
     for (status, code) in [

@@ -409,3 +409,13 @@ async fn nobody_else_looks_into_a_target_and_nothing_prints_a_secret() {
         assert_eq!(provider.takes_plain(), plain, "{endpoint}, {allow_private}");
     }
 }
+
+#[test]
+fn a_fresh_link_is_asked_for_only_where_the_command_has_certainly_not_run() {
+    for (status, may_help) in
+        [(401, false), (403, true), (404, true), (410, true), (500, true), (502, false), (503, true), (504, false)]
+    {
+        let refusal = WebSocketRefusal::Status(http::StatusCode::from_u16(status).unwrap());
+        assert_eq!(fresh_link_may_help(&refusal), may_help, "{status}");
+    }
+}

@@ -140,6 +140,8 @@ impl Hub {
 
     fn subscribed(&mut self, key: u64, reply: Result<Reply, Failure>) {
         let now = Instant::now();
+        // Others may have waited for the place, whatever became of this one.
+        self.enqueue_cut();
         let Some(terminal) = self.terminals.get_mut(&key) else { return };
         terminal.events = Subscription::Cut;
         match reply {
@@ -157,8 +159,6 @@ impl Hub {
             },
             Err(failure) => self.fail(key, lost(failure)),
         }
-        // Others may have waited for the place.
-        self.enqueue_cut();
     }
 
     /// A write or resize has come to its end.

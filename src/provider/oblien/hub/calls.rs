@@ -12,6 +12,7 @@ use super::super::target::What;
 use super::super::terminal::unverifiable;
 use super::{AWAY, Hub, LIST_AGAIN, LISTINGS, Link, Opener};
 use crate::provider::dial::Stream;
+use crate::provider::leftovers::Leftover;
 use crate::provider::shared::{Line, LineId};
 use crate::provider::{BoxFuture, Failure};
 use crate::socket::{Options, Role, Socket};
@@ -22,6 +23,9 @@ const MAX_MESSAGE: usize = 1 << 20;
 /// Pings go out after so much silence; middleboxes cut at 30 s.
 const PING_EVERY: std::time::Duration = std::time::Duration::from_secs(20);
 
+/// How long after the first tries to end a terminal the next one comes.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Stands for never.
 const NEVER: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);
 
@@ -29,8 +33,10 @@ const NEVER: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);
 pub(super) struct Deletion {
     pub(super) id: TerminalId,
     pub(super) line: Option<Line>,
-    /// Whether the list has to be asked first: only the terminal that was made then is meant.
-    pub(super) only_if_born: Option<String>,
+    /// When the one that is meant was made, as far as that is known.
+    pub(super) born: Option<String>,
+    /// Whether the id can only be its own. If not, and it is known when it was made, the list is asked first.
+    pub(super) is_certain: bool,
 }
 
 /// What a call came to.
@@ -38,6 +44,8 @@ pub(super) enum Done {
     Dialled(Result<(Box<Socket<Stream>>, Token), Failure>),
     Created(Opener, Marks, Result<TerminalId, CreateError>),
     Deleted(Deletion, Result<(), Failure>),
+    /// Another try.
+    Cleared(Leftover<(TerminalId, String)>, Result<(), Failure>),
     /// With when it was asked for.
     Listed(u64, Result<List, Failure>),
     /// Of a line, and since when it was known.
@@ -82,6 +90,15 @@ impl Hub {
                 }));
             }
         }
+        // These hold up nobody: an id that was given out anew is known by its date.
+        while let Some(leftover) = self.leftovers.take(now) {
+            let api = self.api.clone();
+            self.call(Box::pin(async move {
+                let (id, born) = &leftover.what;
+                let result = delete_if_born(&api, *id, born).await;
+                Done::Cleared(leftover, result)
+            }));
+        }
         if !matches!(self.link, Link::Open(_)) {
             return;
         }
@@ -94,9 +111,15 @@ impl Hub {
             self.list_at = None;
             self.list();
         }
-        if !self.is_listing && self.list_at.is_none() && !self.attaches.is_empty() {
+        if !self.is_listing && self.list_at.is_none() && self.may_attach() {
             self.list();
         }
+    }
+
+    /// Whether somebody waits to attach and may. While a terminal is being made, it may be in the list before the
+    /// answer says that it is a session's already.
+    fn may_attach(&self) -> bool {
+        self.creating == 0 && !self.attaches.is_empty()
     }
 
     fn create(&mut self, opener: Opener) {
@@ -149,10 +172,14 @@ impl Hub {
                 self.deleting -= 1;
                 self.deleted = Some(Instant::now());
                 if let Err(failure) = result {
-                    let (id, detail) = (deletion.id.byte(), failure.detail);
-                    tracing::warn!(place = ?self.place, id, ?detail, "a terminal could not be deleted");
+                    self.not_deleted(deletion.id, deletion.born, &failure);
                 }
                 drop(deletion.line);
+            }
+            Done::Cleared(_, Ok(())) => self.leftovers.done(),
+            Done::Cleared(leftover, Err(failure)) => {
+                let given_up = self.leftovers.failed(leftover, Instant::now());
+                self.left_behind(given_up.map(|(id, _)| id), &failure);
             }
             Done::Listed(asked, result) => {
                 self.is_listing = false;
@@ -170,6 +197,22 @@ impl Hub {
         }
     }
 
+    /// A terminal could not be ended: it is tried again for a while, where its date tells it from a later one.
+    fn not_deleted(&mut self, id: TerminalId, born: Option<String>, failure: &Failure) {
+        let given_up = match born {
+            Some(born) => self.leftovers.add((id, born), Instant::now(), AGAIN).map(|(id, _)| id),
+            None => Some(id),
+        };
+        self.left_behind(given_up, failure);
+    }
+
+    fn left_behind(&self, given_up: Option<TerminalId>, failure: &Failure) {
+        if let Some(id) = given_up {
+            let (id, detail) = (id.byte(), &failure.detail);
+            tracing::warn!(place = ?self.place, id, ?detail, "a terminal could not be deleted");
+        }
+    }
+
     /// There is a connection. The server repeats what it has kept of every terminal.
     fn connected(&mut self, socket: Box<Socket<Stream>>, token: Token) {
         self.link = Link::Open(socket);
@@ -178,6 +221,7 @@ impl Hub {
         self.seeking = None;
         self.strangers.clear();
         let (now, since) = (Instant::now(), self.stamp());
+        self.leftovers.hurry(now);
         self.terminals.values_mut().for_each(|terminal| terminal.catch_up(now, since));
         (self.list_failures, self.list_at) = (0, None);
         if !self.terminals.is_empty() {
@@ -228,13 +272,15 @@ impl Hub {
         for (line, failure) in gone {
             self.drop_terminal(line, failure);
         }
-        let (due, later) = std::mem::take(&mut self.attaches).into_iter().partition(|(_, since)| *since < asked);
-        self.attaches = later;
-        let due: Vec<(Opener, u64)> = due;
-        for (opener, _) in due {
-            self.attach(opener, list);
+        if self.may_attach() {
+            let (due, later) = std::mem::take(&mut self.attaches).into_iter().partition(|(_, since)| *since < asked);
+            self.attaches = later;
+            let due: Vec<(Opener, u64)> = due;
+            for (opener, _) in due {
+                self.attach(opener, list);
+            }
         }
-        if !self.attaches.is_empty() || self.terminals.values().any(|terminal| terminal.since > asked) {
+        if self.may_attach() || self.terminals.values().any(|terminal| terminal.since > asked) {
             self.list();
         }
     }
@@ -284,18 +330,21 @@ impl Hub {
         let lost = unverifiable(failure.detail);
         let catching = self.terminals.iter().filter(|(_, terminal)| terminal.is_catching() && terminal.since < asked);
         for line in catching.map(|(line, _)| *line).collect::<Vec<_>>() {
-            self.drop_terminal(line, lost.clone());
+            self.disown(line, lost.clone());
         }
     }
 }
 
 async fn delete(api: &Api, deletion: &Deletion) -> Result<(), Failure> {
-    if let Some(born) = &deletion.only_if_born {
-        let list = api.list().await?;
-        let entry = list.terminals.iter().find(|entry| entry.id == deletion.id);
-        if entry.is_none_or(|entry| entry.born.as_ref().is_some_and(|theirs| theirs != born)) {
-            return Ok(());
-        }
+    match &deletion.born {
+        Some(born) if !deletion.is_certain => delete_if_born(api, deletion.id, born).await,
+        _ => api.delete(deletion.id).await,
     }
-    api.delete(deletion.id).await
+}
+
+/// Ends the terminal of this id unless it is another than the one that was made then.
+async fn delete_if_born(api: &Api, id: TerminalId, born: &String) -> Result<(), Failure> {
+    let list = api.list().await?;
+    let is_there = list.terminals.iter().any(|entry| entry.id == id && entry.born.as_ref() == Some(born));
+    if is_there { api.delete(id).await } else { Ok(()) }
 }

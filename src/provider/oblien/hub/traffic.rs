@@ -110,7 +110,15 @@ impl Hub {
     /// Writes one turn: in turns, each line one message of input. Whether anything was written.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
         let Link::Open(socket) = &mut self.link else { return false };
+        let had_failed = socket.failure().is_some();
         if socket.poll_flushed(cx).is_pending() {
+            return false;
+        }
+        if socket.failure().is_some() {
+            // What is typed from now on waits for the next connection. That this one is over is told by reading.
+            if !had_failed {
+                cx.waker().wake_by_ref();
+            }
             return false;
         }
         let mut skipped = 0;

@@ -184,6 +184,9 @@ async fn without_a_list_only_a_terminal_whose_output_proves_it_is_known_again() 
     proven.shows("known").await;
     assert_eq!(young.end().await.unwrap_err().code, Code::ProviderLost);
     assert_eq!(young.text(), "$ ");
+    // Once there is a list again, its date tells that it is still the same, and it is not left behind.
+    world.server.change(|books| books.list_status = None);
+    world.server.receives("DELETE /terminals/2").await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -35,10 +35,13 @@ pub(super) struct Books {
     tokens: u64,
     pub(super) create_status: Option<u16>,
     pub(super) create_after: Option<Duration>,
+    /// The id of the next terminals, which no message can name.
+    pub(super) odd_id: Option<Value>,
     /// Sent over the WebSocket before a terminal's creation is answered.
     pub(super) early: Option<Vec<u8>>,
     pub(super) upgrade_status: Option<u16>,
     pub(super) list_status: Option<u16>,
+    pub(super) delete_status: Option<u16>,
     /// WebSockets are not read any more.
     is_deaf: bool,
     /// How many WebSockets there have been.
@@ -244,6 +247,9 @@ fn route(method: &str, path: &str, books: &mut Books) -> Option<(u16, Value)> {
             if let Some(status) = books.create_status {
                 return Some((status, json!({"success": false, "error": "nope"})));
             }
+            if let Some(id) = &books.odd_id {
+                return Some((201, json!({"success": true, "id": id})));
+            }
             let id = (1..=255).find(|id| !books.terminals.contains_key(id))?;
             books.add(id, true);
             if let Some(early) = books.early.clone() {
@@ -265,6 +271,9 @@ fn route(method: &str, path: &str, books: &mut Books) -> Option<(u16, Value)> {
             Some((200, json!({"success": true, "terminals": list.collect::<Vec<_>>()})))
         }
         ("DELETE", Some(id), None) => {
+            if let Some(status) = books.delete_status {
+                return Some((status, json!({"success": false})));
+            }
             books.terminals.remove(&id)?;
             Some((200, json!({"success": true, "terminal_id": id.to_string()})))
         }

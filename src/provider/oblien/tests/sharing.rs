@@ -99,6 +99,18 @@ async fn somebody_attaches_to_a_terminal_with_its_past() {
     assert!(world.server.change(|books| books.terminals.is_empty()));
 }
 
+#[tokio::test]
+async fn nobody_attaches_to_a_terminal_that_is_being_made_for_another() {
+    let world = World::new().await;
+    world.server.change(|books| books.create_after = Some(Duration::from_millis(200)));
+    let attaching = async {
+        world.server.receives("POST /terminals").await;
+        world.refusal(json!({"terminal": "1"})).await
+    };
+    let (_terminal, refusal) = tokio::join!(world.open(), attaching);
+    assert_eq!((refusal.code, refusal.message.as_str()), (Code::Forbidden, "Another session has terminal 1 already."));
+}
+
 /// What a stranger's terminal said on a connection that is open already is there for whoever attaches later.
 #[tokio::test]
 async fn somebody_attaches_over_a_connection_that_is_there() {
