@@ -32,7 +32,7 @@ use super::task::Task;
 use super::viewer::Seat;
 use super::way_back::WayBack;
 use super::{Command, Ending, ScreenPolicy};
-use crate::provider::Upstream;
+use crate::provider::{Failure, Upstream};
 use crate::socket::DRAIN;
 
 /// Bytes of one direction that a session may move before the others have their turn.
@@ -82,6 +82,8 @@ pub(super) struct Pump<'a> {
     last: u64,
     /// The offset behind what terminals before that one have shown, and may have answered.
     shown: u64,
+    /// The last gap in the output, and the offset that it stands at.
+    gap: Option<(u64, Failure)>,
     /// The client's end of input, told once `typed` has gone out.
     eof: bool,
     /// The upstream's end, told once all output has gone out.
@@ -136,6 +138,7 @@ impl<'a> Pump<'a> {
             way_back,
             last: 0,
             shown: 0,
+            gap: None,
             over: None,
             input_held: false,
             viewers: Vec::new(),

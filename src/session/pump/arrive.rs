@@ -63,6 +63,9 @@ impl Pump<'_> {
         if repeated > 0 || missing > 0 {
             client.replay(repeated, missing);
         }
+        if let Some((_, gap)) = self.gap.as_ref().filter(|(at, _)| from <= *at) {
+            client.notice(gap);
+        }
         if arrival.resumes.is_some() {
             client.expect(Unconfirmed::Message);
         }
