@@ -7,7 +7,7 @@ import { Attachment, Ledger } from './session.js';
 import { openTerminal } from './terminal.js';
 import { themeSwitch } from './theme.js';
 import { WirePanel } from './wire.js';
-import { PASTE_REFUSED, describeEnding, describeLock, describeRefusal } from './words.js';
+import { PASTE_REFUSED, describeEnding, describeLock, describeNotice, describeRefusal } from './words.js';
 
 /** Characters of a remote title that are shown. */
 const TITLE_LIMIT = 80;
@@ -141,6 +141,9 @@ function attach(url, ended = () => false) {
         // What still arrives for a terminal that was left has nowhere to go.
         if (page.attachment === attachment) screen.terminal.write(bytes, done);
         else done();
+      },
+      notice: (message) => {
+        if (page.attachment === attachment) state('warn', describeNotice(message));
       },
       end: (ending) => {
         if (page.attachment !== attachment || ended(ending, attachment)) return;

@@ -29,17 +29,23 @@ function choice(provider, checked) {
 
 function target(fields) {
   const line = element('span', 'provider-target');
-  for (const [key, value] of Object.entries(fields ?? {})) {
+  for (const [path, value] of leaves(fields ?? {})) {
+    const name = element('span', 'field-name');
+    // A long path breaks where a reader would break it.
+    path.forEach((step, at) => name.append(...(at > 0 ? ['.', element('wbr')] : []), step));
     const field = element('span', 'field');
-    field.append(element('span', 'field-name', key), ' ', element('span', 'field-value', display(value)));
+    field.append(name, ' ', element('span', 'field-value', value));
     line.append(field);
   }
   return line;
 }
 
-function display(value) {
-  if (typeof value === 'string') return value;
-  return JSON.stringify(value);
+/** What is not an object itself, with the names that lead to it. */
+function* leaves(fields, path = []) {
+  for (const [name, value] of Object.entries(fields)) {
+    if (value?.constructor === Object) yield* leaves(value, [...path, name]);
+    else yield [[...path, name], typeof value === 'string' ? value : JSON.stringify(value)];
+  }
 }
 
 function health({ health: state, lastError, sessions }) {

@@ -114,6 +114,8 @@ export class Attachment {
    * @param {(ready: object) => void} handlers.ready the terminal is there
    * @param {(bytes: Uint8Array, done: () => void) => void} handlers.output
    *   terminal bytes; `done` is to be called once they are consumed, in order
+   * @param {(message: object) => void} handlers.notice output is missing (`replay`), or
+   *   something went wrong that ends nothing (`error`)
    * @param {(ending: Ending) => void} handlers.end called once, last of all
    * @param {Ledger} ledger of the session
    */
@@ -236,6 +238,7 @@ export class Attachment {
         break;
       case 'replay':
         this.#replayed += message.bytes;
+        if (message.missing > 0) this.#handlers.notice(message);
         break;
       case 'resume':
         this.#resumeLink = { url: message.url, expiresAt: message.expires_at };
@@ -245,6 +248,7 @@ export class Attachment {
         break;
       case 'error':
         if (message.final) this.#error = message;
+        else this.#handlers.notice(message);
         break;
       case 'pong':
         this.#answered(message.id);

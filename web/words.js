@@ -28,6 +28,12 @@ export function describeEnding(ending, title) {
   }
 }
 
+/** What a person should know while the terminal goes on. @param {object} message `replay` or `error` of the protocol */
+export function describeNotice({ operation, missing, message }) {
+  if (operation === 'replay') return `${bytesInWords(missing)} of output came too fast to be kept, and is missing`;
+  return withoutStop(sentence(message));
+}
+
 /** A request for a link that was refused. @param {import('./api.js').Refusal} refusal */
 export function describeRefusal(refusal) {
   const wait = refusal.retryAfter === null ? '' : ` Try again in ${refusal.retryAfter} s.`;

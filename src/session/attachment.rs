@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use polytty_dialect::{ClientDialect, Code, Exit, Outbox, Resume, Role, ServerEvent, Size};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
@@ -47,6 +48,8 @@ pub struct Attachment {
     unconfirmed: Option<Unconfirmed>,
     heard: bool,
     wants_screen: bool,
+    /// What is left of a synthetic piece, which goes out before anything else.
+    backlog: Bytes,
     ignored_fields: u64,
 }
 
@@ -84,6 +87,7 @@ impl Attachment {
             unconfirmed: None,
             heard: false,
             wants_screen: false,
+            backlog: Bytes::new(),
             ignored_fields: 0,
         }
     }
@@ -163,11 +167,18 @@ impl Attachment {
         self.tell(&ServerEvent::Ready { session, role, size, offset, input, window: WINDOW, resume });
     }
 
-    /// Sends output that is not the terminal's and counts in no offset.
-    pub(super) fn synthetic(&mut self, bytes: &[u8]) {
+    /// Sends output that is not the terminal's and counts in no offset: a piece of it, and the rest before anything
+    /// else as the client takes it.
+    pub(super) fn synthetic(&mut self, bytes: Bytes) {
+        self.tell(&ServerEvent::Synthetic { bytes: bytes.len() as u64 });
+        self.backlog = bytes;
+        self.send_backlog();
+    }
+
+    fn send_backlog(&mut self) {
+        let piece = self.backlog.split_to(self.backlog.len().min(REST));
         let mut outbox = Outbox::new();
-        self.dialect.event(&ServerEvent::Synthetic { bytes: bytes.len() as u64 }, &mut outbox);
-        bytes.chunks(REST).for_each(|piece| self.dialect.output(piece, &mut outbox));
+        self.dialect.output(&piece, &mut outbox);
         self.socket.send(&outbox);
     }
 
@@ -203,7 +214,7 @@ impl Attachment {
 
     /// Whether everything that it was sent is with the kernel.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.socket.is_flushed() && self.replies.is_empty()
+        self.socket.is_flushed() && self.replies.is_empty() && self.backlog.is_empty()
     }
 
     /// Asks the client to show that what was sent so far has reached it.
@@ -253,6 +264,10 @@ impl Attachment {
     /// Writes what is queued, answers first. Ready when the client's side is free for output.
     pub(super) fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         std::task::ready!(self.socket.poll_flushed(cx));
+        while !self.backlog.is_empty() && self.socket.failure().is_none() {
+            self.send_backlog();
+            std::task::ready!(self.socket.poll_flushed(cx));
+        }
         if self.replies.is_empty() {
             return Poll::Ready(());
         }

@@ -146,12 +146,17 @@ impl Record {
         self.viewers.swap(count, Ordering::Relaxed)
     }
 
+    pub(super) fn viewers(&self) -> u32 {
+        self.viewers.load(Ordering::Relaxed)
+    }
+
     /// How it ended, if it has.
     pub(super) fn ending(&self) -> Option<Ending> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, ending)| ending.clone())
     }
 
     pub(super) fn end(&self, ending: &Ending) {
+        self.set_viewers(0);
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some((Timestamp::now(), ending.clone()));
         self.set_state(State::Ended);
     }
@@ -169,7 +174,7 @@ impl Record {
             size: SizeInfo { cols: (size >> 16) as u16, rows: (size & 0xffff) as u16 },
             bytes_in: self.input(),
             bytes_out: self.output(),
-            viewers: self.viewers.load(Ordering::Relaxed),
+            viewers: self.viewers(),
             created_at: self.facts.created_at,
             ended_at: ended.as_ref().map(|(at, _)| *at),
             code: ended.as_ref().and_then(|(_, ending)| ending.code()).map(polytty_dialect::Code::slug),

@@ -96,6 +96,10 @@ pub(super) struct Pump<'a> {
     screen: Option<Screen>,
     /// Whether what a viewer is shown first is all that is on the screen.
     is_whole: bool,
+    /// The last notice that nobody was there to be told, gaps apart.
+    untold: Option<Failure>,
+    /// The upstream cannot wait, so it is read whether anybody is there or not.
+    must_read: bool,
     /// Until when the terminal is a row shorter than it should be.
     nudged: Option<Instant>,
     active: Instant,
@@ -144,6 +148,8 @@ impl<'a> Pump<'a> {
             viewers: Vec::new(),
             screen: None,
             is_whole: true,
+            untold: None,
+            must_read: false,
             nudged: None,
             active: now,
             detached: now,
@@ -228,9 +234,10 @@ impl<'a> Pump<'a> {
         if let Some(client) = self.client.take() {
             self.last = client.position();
             self.task.tasks.spawn(farewell(client));
+            self.ring.trim(u64::MAX);
         }
         if self.task.settings.lifetimes.detach_grace.is_zero() {
-            return Some(Ending::Abandoned);
+            return Some(self.over.clone().unwrap_or(Ending::Abandoned));
         }
         self.upstream.attended(false);
         self.renewal = None;
@@ -247,13 +254,18 @@ impl<'a> Pump<'a> {
             let now = Instant::now();
             if self.renewal.is_some_and(|at| at <= now) {
                 self.renew();
+                // What was said goes out with the next look at the client.
+                cx.waker().wake_by_ref();
             }
             if self.nudged.is_some_and(|at| at <= now) {
                 self.end_nudge();
+                cx.waker().wake_by_ref();
             }
             let lifetimes = &self.task.settings.lifetimes;
-            let idle = lifetimes.idle.map(|idle| (self.active + idle, Ending::Idle));
-            let max = lifetimes.max.map(|max| (self.born + max, Ending::LifetimeOver));
+            // A terminal that has ended is idle, and is told how it ended.
+            let idle = lifetimes.idle.filter(|_| self.over.is_none()).map(|idle| (self.active + idle, Ending::Idle));
+            let over = || self.over.clone();
+            let max = lifetimes.max.map(|max| (self.born + max, over().unwrap_or(Ending::LifetimeOver)));
             let grace = self.client.is_none().then(|| {
                 let until = self.detached + lifetimes.detach_grace;
                 // A terminal that has ended waits as long for somebody to tell it to.

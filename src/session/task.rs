@@ -88,6 +88,7 @@ impl Task {
             Opened::Terminal { upstream, client, early } => {
                 let mut pump = Pump::new(self, upstream, client, early, born);
                 let ending = pump.run().await;
+                pump.show_the_end();
                 let (upstream, rest, client, seats) = pump.into_parts();
                 self.metrics.ignored_upstream(upstream.ignored());
                 (ending, rest, client, Some(upstream), seats)

@@ -21,11 +21,13 @@ pub(super) struct WayBack {
     links: Arc<ResumeLinks>,
     session: SessionId,
     chain: Vec<Hash>,
+    /// Of these, the one that whoever came last was given, if that client was given one.
+    given: Option<Hash>,
 }
 
 impl WayBack {
     pub(super) fn new(links: Arc<ResumeLinks>, session: SessionId) -> Self {
-        Self { links, session, chain: Vec::new() }
+        Self { links, session, chain: Vec::new(), given: None }
     }
 
     /// Whether a client that comes by this link is let in.
@@ -37,6 +39,7 @@ impl WayBack {
     pub(super) fn arrived(&mut self, by: Option<Hash>) {
         let good = by.and_then(|link| self.chain.iter().position(|other| *other == link)).map_or(0, |at| at + 1);
         self.chain.drain(good..).for_each(|link| self.links.spend(link));
+        self.given = None;
     }
 
     /// A new link for whoever is there; `None` without randomness.
@@ -47,13 +50,14 @@ impl WayBack {
             self.links.spend(self.chain.remove(0));
         }
         self.chain.push(link.hash);
+        self.given = Some(link.hash);
         Some(link)
     }
 
-    /// Whoever was given the last link has it: those before are spent.
+    /// Whoever came last is there, and has the link that it was given, if any: all others are spent.
     pub(super) fn confirm(&mut self) {
-        let before = self.chain.len().saturating_sub(1);
-        self.chain.drain(..before).for_each(|link| self.links.spend(link));
+        let given = self.given;
+        self.chain.extract_if(.., |link| Some(*link) != given).for_each(|link| self.links.spend(link));
     }
 
     /// How long a link lives.

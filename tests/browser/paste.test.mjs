@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { launch, listenToConsole } from './lib/browser.mjs';
-import { openDemoPage, openTerminalAt, setPrompt } from './lib/demo-page.mjs';
-import { startDemo } from './lib/demo.mjs';
+import { PROMPT, openDemoPage, openTerminalAt, setPrompt } from './lib/demo-page.mjs';
+import { PROVIDERS, startDemo } from './lib/demo.mjs';
 
 /** Bytes of a long paste. */
 const LONG = 200_000;
@@ -15,7 +15,7 @@ const LINE = 4_000;
 
 let demo;
 let browser;
-let screen;
+let page;
 let said;
 
 before(async () => {
@@ -23,9 +23,7 @@ before(async () => {
   browser = await launch(demo);
   const context = await browser.newContext();
   said = listenToConsole(context);
-  const page = await openDemoPage(context, demo.page);
-  screen = await openTerminalAt(page, 'pai');
-  await setPrompt(screen);
+  page = await openDemoPage(context, demo.page);
 });
 
 after(async () => {
@@ -33,27 +31,41 @@ after(async () => {
   await demo?.stop();
 });
 
-test('200 kB in lines arrive whole, while the terminal echoes them', async () => {
-  const text = letters(LONG).replace(new RegExp(`(.{${LINE - 1}}).`, 'g'), '$1\n').slice(0, -1) + '\n';
-  await screen.command(`echo list""ening; head -c ${text.length} | sha256sum`);
-  await screen.shows(/^listening$/);
-  await screen.paste(text);
-  // Anywhere in a line: what the terminal still echoes may stand before it.
-  await screen.shows(new RegExp(sha256(text)), 60_000);
-});
+for (const provider of PROVIDERS) {
+  test(`200 kB in lines arrive whole at ${provider}, while the terminal echoes them`, async () => {
+    const text = letters(LONG).replace(new RegExp(`(.{${LINE - 1}}).`, 'g'), '$1\n').slice(0, -1) + '\n';
+    const screen = await newTerminal(provider);
+    await screen.command(`echo list""ening; head -c ${text.length} | sha256sum`);
+    await screen.shows(/^listening$/);
+    await screen.paste(text);
+    // Anywhere in a line: what the terminal still echoes may stand before it.
+    await screen.shows(new RegExp(sha256(text)), 60_000);
+    await screen.endsWith(PROMPT);
+  });
 
-test('200 kB in one line arrive whole where the terminal takes bytes as they come', async () => {
-  const text = letters(LONG);
-  await screen.command(`stty -icanon -echo; echo un""cooked; head -c ${text.length} | sha256sum; stty icanon echo`);
-  await screen.shows(/^uncooked$/);
-  await screen.paste(text);
-  await screen.shows(new RegExp(sha256(text)), 60_000);
-  await screen.endsWith('ready>');
-});
+  test(`200 kB in one line arrive whole at ${provider} where the terminal takes bytes as they come`, async () => {
+    const text = letters(LONG);
+    const screen = await newTerminal(provider);
+    await screen.command(`stty -icanon -echo; echo un""cooked; head -c ${text.length} | sha256sum; stty icanon echo`);
+    await screen.shows(/^uncooked$/);
+    await screen.paste(text);
+    await screen.shows(new RegExp(sha256(text)), 60_000);
+    await screen.endsWith(PROMPT);
+  });
+}
 
 test('nothing was said on the console', () => {
   assert.deepEqual(said, []);
 });
+
+/** Leaves the terminal before, if there is one, for a new one. */
+async function newTerminal(provider) {
+  if (await page.locator('#leave').isVisible()) await page.getByRole('button', { name: 'End session' }).click();
+  if (await page.locator('#session').isVisible()) await page.getByRole('button', { name: 'All providers' }).click();
+  const screen = await openTerminalAt(page, provider);
+  await setPrompt(screen);
+  return screen;
+}
 
 /** Letters in an order that repeats only after long, so that a lost or doubled piece shows. */
 function letters(count) {

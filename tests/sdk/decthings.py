@@ -7,7 +7,7 @@ test and at the end "N passed, M failed"; the exit status is 0 if none failed.
 This version of the client cannot receive events. So it calls over HTTP here, and for the WebSocket only its encoder and
 its decoder are used, over the WebSocket library that it brings along.
 
-Install what it needs with: pip install -r requirements-decthings.txt
+Install what it needs with: pip install -r requirements.txt
 """
 
 import itertools

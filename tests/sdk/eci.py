@@ -3,7 +3,7 @@
 Usage: eci.py 'READY LINE', or the line on standard input. The line is the JSON object that the simulator prints once it
 is ready. Prints one line per test and at the end "N passed, M failed"; the exit status is 0 if none failed.
 
-Install what it needs with: pip install -r eci/requirements.txt, and npm ci in eci
+Install what it needs with: pip install -r requirements.txt, and npm ci
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from alibabacloud_tea_openapi.models import Config
 from alibabacloud_tea_openapi.utils import Utils
 
 PATIENCE = 60
-NODE_CLIENT = pathlib.Path(__file__).parent / "eci" / "eci_exec.mjs"
+NODE_CLIENT = pathlib.Path(__file__).parent / "eci_exec.mjs"
 BASH = '["/bin/bash"]'
 
 

@@ -6,6 +6,7 @@ mod api;
 mod cli;
 mod common;
 mod connect;
+mod docs;
 mod endurance;
 mod faults;
 mod links;

@@ -30,6 +30,12 @@ impl Joiner {
         usize::from(self.len)
     }
 
+    /// The beginning of a character that is carried now.
+    #[must_use]
+    pub fn held(&self) -> &[u8] {
+        &self.held[..self.carried()]
+    }
+
     /// Takes the next slice and hands on all text that is certain, in one piece or several, none of them empty.
     pub fn push(&mut self, bytes: &[u8], mut text: impl FnMut(&str)) {
         let rest = self.complete_held(bytes, &mut text);

@@ -87,6 +87,8 @@ pub(super) struct Hub {
     calls: FuturesUnordered<BoxFuture<'static, Done>>,
     /// A call that was not polled yet wakes nobody.
     has_new_call: bool,
+    /// A terminal has been caught up with since the last turn of writing, and may have input by now.
+    has_settled: bool,
     /// When a terminal was last deleted.
     deleted: Option<Instant>,
     is_listing: bool,
@@ -138,6 +140,7 @@ impl Hub {
             deleting: 0,
             calls: FuturesUnordered::new(),
             has_new_call: false,
+            has_settled: false,
             deleted: None,
             is_listing: false,
             list_failures: 0,
@@ -180,11 +183,17 @@ impl Hub {
                 is_busy = true;
             }
             is_busy |= self.poll_bell(cx);
-            is_busy |= self.poll_read(cx);
+            let has_read = self.poll_read(cx);
             is_busy |= self.poll_write(cx);
             let now = Instant::now();
             let next = self.advance(now);
-            if is_busy || std::mem::take(&mut self.has_new_call) {
+            if has_read {
+                // Other tasks of this thread have their turn before the next one.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let has_news = std::mem::take(&mut self.has_new_call) | std::mem::take(&mut self.has_settled);
+            if is_busy || has_news {
                 continue;
             }
             if self.idle.is_some_and(|since| now >= since + LINGER) {
@@ -273,6 +282,7 @@ impl Hub {
                 Step::Lost(failure) => self.drop_terminal(line, failure),
             }
             if self.terminals.get(&line).is_some_and(|terminal| !terminal.is_catching()) {
+                self.has_settled = true;
                 self.enqueue(line);
             }
         }

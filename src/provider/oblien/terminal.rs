@@ -15,6 +15,9 @@ use crate::provider::shared::Line;
 /// they continue what was delivered is that waited for.
 pub(super) const SETTLE: Duration = Duration::from_secs(3);
 
+/// How long a terminal that never falls silent may keep its session waiting for that.
+pub(super) const SETTLE_AT_LAST: Duration = Duration::from_secs(10);
+
 /// A terminal, and the line to its session.
 pub(super) struct Terminal {
     pub(super) line: Line,
@@ -40,6 +43,8 @@ struct Catching {
     replay: Replay,
     /// When the replay counts as whole.
     quiet: Instant,
+    /// When it does at the latest, however much comes.
+    settle_by: Instant,
     /// Whether the server's list has a terminal of this id, and whether its date says that it is the very same.
     is_listed: bool,
     is_known: bool,
@@ -100,6 +105,7 @@ impl Terminal {
         self.catching = Some(Box::new(Catching {
             replay: Replay::new(),
             quiet: now + SETTLE,
+            settle_by: now + SETTLE_AT_LAST,
             is_listed: false,
             is_known: false,
             exit: None,
@@ -114,7 +120,7 @@ impl Terminal {
         match &mut self.catching {
             None => self.deliver(bytes),
             Some(catching) => {
-                catching.quiet = now + SETTLE;
+                catching.quiet = (now + SETTLE).min(catching.settle_by);
                 catching.replay.push(&self.tail, bytes);
             }
         }

@@ -80,8 +80,11 @@ impl Line {
     /// Hands output to the session. It is never refused: see [`Line::is_choked`].
     pub(crate) fn deliver(&self, output: &[u8]) {
         self.change(|state| {
-            state.output.push(output);
-            state.choked = state.output.len() >= CHOKED;
+            // Who leaves reads no more.
+            if !state.leaving {
+                state.output.push(output);
+                state.choked = state.output.len() >= CHOKED;
+            }
         });
     }
 
@@ -161,15 +164,16 @@ impl Shared {
     }
 
     /// Changes what the session wants, and calls the hub unless it was called already.
-    pub(super) fn want(&self, change: impl FnOnce(&mut State)) {
-        let rings = {
+    pub(super) fn want<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let (result, rings) = {
             let mut state = self.lock();
-            change(&mut state);
-            !state.done && !std::mem::replace(&mut state.rung, true)
+            let result = change(&mut state);
+            (result, !state.done && !std::mem::replace(&mut state.rung, true))
         };
         if rings {
             self.bell.ring(self.id);
         }
+        result
     }
 
     /// Tells the hub that it may read again, whatever else it waits for.
@@ -197,7 +201,8 @@ impl State {
         if notice_at <= self.output.start {
             return self.notices.pop_front().map(|(_, notice)| Happened::Notice(notice));
         }
-        let presses = self.output.len() >= CHOKED || (self.output.len() > FULL && budget == 0);
+        let left = self.output.len().saturating_sub(budget);
+        let presses = left >= CHOKED || (left > FULL && budget == 0);
         if presses && !std::mem::replace(&mut self.pressed, true) {
             return Some(Happened::CannotWait);
         }
@@ -238,8 +243,11 @@ impl State {
         self.attended = attended;
     }
 
-    pub(super) fn leave(&mut self) {
+    /// Nothing more is wanted but the end. Whether the hub, which had stopped reading for this line, may read again.
+    pub(super) fn leave(&mut self) -> bool {
         self.leaving = true;
+        self.output = Queue::default();
+        std::mem::take(&mut self.choked)
     }
 
     /// Whether all input has been taken, or nobody will ever take it.

@@ -28,6 +28,12 @@ impl SharedUpstream {
     pub(super) fn new(line: Arc<Shared>) -> Self {
         Self { line, at_line_start: true }
     }
+
+    fn leave(&self) {
+        if self.line.want(State::leave) {
+            self.line.unchoke();
+        }
+    }
 }
 
 impl Upstream for SharedUpstream {
@@ -80,7 +86,7 @@ impl Upstream for SharedUpstream {
 
     fn end(self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            self.line.want(State::leave);
+            self.leave();
             let done = poll_fn(|cx| {
                 let mut state = self.line.lock();
                 if state.is_done() {
@@ -96,6 +102,6 @@ impl Upstream for SharedUpstream {
 
 impl Drop for SharedUpstream {
     fn drop(&mut self) {
-        self.line.want(State::leave);
+        self.leave();
     }
 }

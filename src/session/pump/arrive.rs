@@ -1,6 +1,7 @@
 //! A client that comes, for the first time or again.
 
-use polytty_dialect::{Code, Resume};
+use bytes::Bytes;
+use polytty_dialect::{Code, Resume, ServerEvent};
 use tokio::time::Instant;
 
 use super::{Pump, replaced};
@@ -55,9 +56,10 @@ impl Pump<'_> {
         let resume = resume.as_ref().map(|(url, expires_at)| Resume { url, expires_at });
         client.ready(self.task.session.id, self.size, from, record.input(), resume);
         if known.is_none() && end > 0 {
-            client.synthetic(RESET);
+            client.synthetic(Bytes::from_static(RESET));
         }
-        if known.is_none() && missing > 0 {
+        // Only a model that has seen all of it shows more than what is held.
+        if known.is_none() && missing > 0 && self.screen.is_some() && self.is_whole {
             client.want_screen();
         }
         if repeated > 0 || missing > 0 {
@@ -65,6 +67,12 @@ impl Pump<'_> {
         }
         if let Some((_, gap)) = self.gap.as_ref().filter(|(at, _)| from <= *at) {
             client.notice(gap);
+        }
+        if let Some(notice) = self.untold.take() {
+            client.notice(&notice);
+        }
+        if !self.viewers.is_empty() {
+            client.reply(&ServerEvent::Viewers(record.viewers()));
         }
         if arrival.resumes.is_some() {
             client.expect(Unconfirmed::Message);
@@ -74,6 +82,7 @@ impl Pump<'_> {
         self.client = Some(client);
         // It hears the end for itself, should there be one.
         self.farewell = None;
+        self.must_read = false;
         self.upstream.attended(true);
         let now = Instant::now();
         (self.active, self.over_since) = (now, now);
@@ -96,6 +105,7 @@ impl Pump<'_> {
     }
 
     fn give_link(&mut self, client: &Attachment) -> Option<ResumeLink> {
+        self.renewal = None;
         if !client.has_way_back() || self.task.settings.lifetimes.detach_grace.is_zero() {
             return None;
         }

@@ -28,8 +28,8 @@ impl Pump<'_> {
                 moved += self.catch_up(room);
                 continue;
             }
-            if unsent == 0 && room > 0 {
-                self.paint();
+            if unsent == 0 && room > 0 && self.paint() {
+                continue;
             }
             if let Some(ending) = &self.over {
                 let ending = ending.clone();
@@ -48,6 +48,7 @@ impl Pump<'_> {
                 Happened::Output => {}
                 Happened::Notice(notice) => self.notice(&notice),
                 Happened::CannotWait => {
+                    self.must_read = true;
                     if self.client.is_some()
                         && let Some(ending) = self.detach(|client| client.refuse(Code::FellBehind, FELL_BEHIND))
                     {
@@ -66,6 +67,8 @@ impl Pump<'_> {
         tracing::info!(session = %self.task.session.id, code, detail = ?notice.detail, "session notice");
         if notice.code == Code::OutputGap {
             self.gap = Some((self.ring.end(), notice.clone()));
+        } else if self.client.is_none() {
+            self.untold = Some(notice.clone());
         }
         // Beyond that, so many notices are unread that another one says nothing new.
         if let Some(client) = self.client.as_mut().filter(|client| client.has_room_for_replies()) {
@@ -84,7 +87,7 @@ impl Pump<'_> {
     /// How many bytes of output may be moved now.
     fn room(&mut self, cx: &mut Context<'_>) -> usize {
         let Some(client) = &mut self.client else {
-            return if self.task.settings.lifetimes.read_detached { TURN } else { 0 };
+            return if self.task.settings.lifetimes.read_detached || self.must_read { TURN } else { 0 };
         };
         if client.poll_flushed(cx).is_pending() {
             return 0;
@@ -121,14 +124,16 @@ impl Pump<'_> {
         self.task.session.record.add_output(output.len());
     }
 
-    /// Shows a client that missed a part of the output what is on the screen, where that is known.
-    fn paint(&mut self) {
+    /// Shows a client that missed a part of the output what is on the screen, where that is known. Whether it did.
+    fn paint(&mut self) -> bool {
         if let (Some(client), Some(screen)) = (&mut self.client, &self.screen)
             && client.takes_screen()
         {
-            client.synthetic(RESET);
-            client.synthetic(&screen.snapshot());
+            let screen = [RESET, &screen.snapshot()].concat();
+            client.synthetic(screen.into());
+            return true;
         }
+        false
     }
 
     /// Sends output that was there before the client, or that there was no room for. How much.

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use polytty_dialect::{Code, ServerEvent, Size};
 use tokio::time::Instant;
 
-use super::Pump;
 use super::arrive::RESET;
+use super::{Pump, TURN};
 use crate::session::ScreenPolicy;
 use crate::session::attachment::Attachment;
 use crate::session::screen::Screen;
@@ -31,7 +31,7 @@ impl Pump<'_> {
         self.model();
         let seat = Seat::new();
         let (session, metrics) = (self.task.session.clone(), self.task.metrics.clone());
-        let viewer = Viewer { client, seat: seat.clone(), session, metrics };
+        let viewer = Viewer { client, seat: seat.clone(), session, metrics, is_over: false };
         self.task.tasks.spawn(viewer.run());
         self.viewers.push(seat.clone());
         self.repaint(&seat);
@@ -43,15 +43,19 @@ impl Pump<'_> {
         if !self.viewers.iter().any(|other| other.is(seat)) {
             return;
         }
-        let (mut bytes, whole) = (RESET.to_vec(), self.is_whole);
-        match &self.screen {
-            Some(screen) => bytes.extend_from_slice(&screen.snapshot()),
+        let mut bytes = RESET.to_vec();
+        let whole = match &self.screen {
+            Some(screen) => {
+                bytes.extend_from_slice(&screen.snapshot());
+                self.is_whole
+            }
             None => {
                 let (front, back) = self.ring.from(self.ring.first_boundary());
                 bytes.extend_from_slice(front);
                 bytes.extend_from_slice(back);
+                self.ring.start() == 0
             }
-        }
+        };
         let input = self.task.session.record.input();
         let snapshot = Snapshot { at: self.ring.end(), input, size: self.size, bytes: Bytes::from(bytes), whole };
         seat.tell(Event::Screen(snapshot));
@@ -80,15 +84,27 @@ impl Pump<'_> {
             screen.feed(output);
         }
         if !self.viewers.is_empty() {
-            let output = Bytes::copy_from_slice(output);
-            for seat in &self.viewers {
-                seat.tell(Event::Output(output.clone()));
+            let mut output = Bytes::copy_from_slice(output);
+            while !output.is_empty() {
+                let piece = output.split_to(output.len().min(TURN));
+                for seat in &self.viewers {
+                    seat.tell(Event::Output(piece.clone()));
+                }
             }
         }
     }
 
+    /// Shows the last screen to whoever waits for one.
+    pub(in crate::session) fn show_the_end(&mut self) {
+        let behind: Vec<_> = self.viewers.iter().filter(|seat| seat.is_behind()).cloned().collect();
+        behind.iter().for_each(|seat| self.repaint(seat));
+    }
+
     /// Tells a new size to whoever watches.
     pub(super) fn show_size(&mut self, size: Size) {
+        if !Screen::fits(size) {
+            self.screen = None;
+        }
         if let Some(screen) = &mut self.screen {
             screen.resize(size);
         }
@@ -99,9 +115,7 @@ impl Pump<'_> {
 
     /// Makes the model of the screen, if there is to be one, of the output that is still held.
     pub(super) fn model(&mut self) {
-        let policy = self.task.settings.screen;
-        if self.screen.is_some() || policy == ScreenPolicy::Off {
-            self.is_whole = self.screen.is_some() || self.ring.start() == 0;
+        if self.screen.is_some() || self.task.settings.screen == ScreenPolicy::Off || !Screen::fits(self.size) {
             return;
         }
         let from = self.ring.first_boundary();
@@ -115,7 +129,7 @@ impl Pump<'_> {
 
     /// Makes the program paint its screen anew: the terminal loses a row for a moment.
     fn nudge(&mut self) {
-        if self.nudged.is_some() || self.size.rows() < 2 {
+        if self.nudged.is_some() || self.over.is_some() || self.size.rows() < 2 {
             return;
         }
         if let Some(shorter) = Size::new(u64::from(self.size.cols()), u64::from(self.size.rows()) - 1) {
@@ -124,14 +138,16 @@ impl Pump<'_> {
             self.nudged = Some(until);
             // The clock must look at the new deadline.
             self.alarm.as_mut().reset(Instant::now());
-            // What the program paints now is all there is.
-            self.is_whole = self.screen.is_some();
         }
     }
 
     /// Gives the terminal its row back.
     pub(super) fn end_nudge(&mut self) {
         self.nudged = None;
-        self.upstream.resize(self.size);
+        // What the program has painted by now is all there is.
+        self.is_whole = self.screen.is_some();
+        if self.over.is_none() {
+            self.upstream.resize(self.size);
+        }
     }
 }

@@ -11,6 +11,9 @@ use polytty_dialect::utf8::Joiner;
 
 use modes::Modes;
 
+/// The largest screen that is kept, in cells: 400 columns and 160 rows.
+const MAX_CELLS: usize = 64_000;
+
 /// A model of a terminal.
 pub(super) struct Screen {
     terminal: avt::Terminal,
@@ -25,6 +28,12 @@ impl Screen {
         // `cells` are never 0.
         let terminal = avt::Terminal::new(cols, rows).unwrap_or_else(|_| unreachable!("a size has cells"));
         Self { terminal, modes: Modes::default(), joiner: Joiner::new() }
+    }
+
+    /// Whether a screen of this size is kept: what one byte of output can change is bounded by it.
+    pub(super) fn fits(size: Size) -> bool {
+        let (cols, rows) = cells(size);
+        cols * rows <= MAX_CELLS
     }
 
     /// Takes output. Bytes that are no UTF-8 are shown as U+FFFD.
@@ -42,8 +51,10 @@ impl Screen {
     /// Output that brings a terminal of the same size, which was reset, to this state.
     pub(super) fn snapshot(&self) -> Vec<u8> {
         let mut snapshot = b"\x1b[H\x1b[2J".to_vec();
-        snapshot.extend_from_slice(self.terminal.dump().as_bytes());
         self.modes.dump(&mut snapshot);
+        // Last, for it ends in what the terminal is in the middle of.
+        snapshot.extend_from_slice(self.terminal.dump().as_bytes());
+        snapshot.extend_from_slice(self.joiner.held());
         snapshot
     }
 }
@@ -75,7 +86,7 @@ mod tests {
         let mut two = Screen::new(size());
         two.feed(&one.snapshot());
         assert_eq!(shown(&one), shown(&two));
-        assert!(String::from_utf8(two.snapshot()).unwrap().ends_with("\x1b[?2004h"));
+        assert!(String::from_utf8(two.snapshot()).unwrap().contains("\x1b[?2004h"));
         for screen in [&mut one, &mut two] {
             screen.feed(behind.as_bytes());
         }

@@ -37,6 +37,8 @@ pub(super) struct Viewer {
     pub(super) seat: Seat,
     pub(super) session: Arc<Session>,
     pub(super) metrics: Arc<Metrics>,
+    /// Whether the session has ended.
+    pub(super) is_over: bool,
 }
 
 /// What a viewer comes to next.
@@ -64,24 +66,20 @@ impl Viewer {
     }
 
     async fn show(&mut self) -> Farewell {
-        let mut asked = false;
         loop {
-            let stuck = Instant::now() + DRAIN;
-            let step = if self.client.is_at_rest() {
-                poll_fn(|cx| self.poll_step(cx, asked)).await
-            } else {
-                match timeout_at(stuck, poll_fn(|cx| self.poll_step(cx, asked))).await {
-                    Ok(step) => step,
-                    Err(_) => return Farewell::Refused(Code::FellBehind, STUCK),
-                }
+            // Never without a clock: a viewer that stops reading, or acknowledging, is not waited for, least of all
+            // when the session has ended.
+            let patience = Instant::now() + DRAIN;
+            let before = self.client.socket().transferred();
+            let step = match timeout_at(patience, poll_fn(|cx| self.poll_step(cx))).await {
+                Ok(step) => step,
+                Err(_) if self.is_over => return Farewell::Over,
+                Err(_) if self.client.is_at_rest() || self.client.socket().transferred().1 != before.1 => continue,
+                Err(_) => return Farewell::Refused(Code::FellBehind, STUCK),
             };
             match step {
-                Step::Next(Next::Event(event)) => {
-                    asked &= !matches!(event, Event::Screen(_));
-                    self.take(&event);
-                }
+                Step::Next(Next::Event(event)) => self.take(event),
                 Step::Next(Next::Behind) => {
-                    asked = true;
                     let _ = self.session.commands.send(Command::Repaint(self.seat.clone())).await;
                 }
                 Step::Next(Next::Over) => return Farewell::Over,
@@ -91,9 +89,9 @@ impl Viewer {
         }
     }
 
-    /// What the viewer says, and when it has taken what it was sent, what comes next. Whoever has `asked` for a screen
-    /// waits for it.
-    fn poll_step(&mut self, cx: &mut Context<'_>, asked: bool) -> Poll<Step> {
+    /// What the viewer says, and when it has taken what it was sent, what comes next.
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        self.is_over = self.seat.is_over(cx);
         let mut taken = 0;
         while self.client.has_room_for_replies() || self.client.poll_flushed(cx).is_ready() {
             if taken >= TURN {
@@ -116,21 +114,17 @@ impl Viewer {
                 Err(bad) => return Poll::Ready(Step::Bad(bad.reason)),
             }
         }
-        if self.client.poll_flushed(cx).is_pending() || self.client.credit() == 0 {
-            return Poll::Pending;
-        }
-        match std::task::ready!(self.seat.poll_next(cx)) {
-            Next::Behind if asked => Poll::Pending,
-            next => Poll::Ready(Step::Next(next)),
-        }
+        // The end needs no acknowledgement.
+        let may_send = self.client.poll_flushed(cx).is_ready() && (self.is_over || self.client.credit() > 0);
+        if may_send { self.seat.poll_next(cx).map(Step::Next) } else { Poll::Pending }
     }
 
-    fn take(&mut self, event: &Event) {
+    fn take(&mut self, event: Event) {
         match event {
-            Event::Output(bytes) => self.client.output(bytes, &mut polytty_dialect::Outbox::new()),
-            Event::Size(size) => self.client.reply(&ServerEvent::Size(*size)),
+            Event::Output(bytes) => self.client.output(&bytes, &mut polytty_dialect::Outbox::new()),
+            Event::Size(size) => self.client.reply(&ServerEvent::Size(size)),
             Event::Screen(Snapshot { at, input, size, bytes, whole }) => {
-                self.client.ready(self.session.id, *size, *at, *input, None);
+                self.client.ready(self.session.id, size, at, input, None);
                 self.client.synthetic(bytes);
                 if !whole {
                     let code = Code::OutputGap;

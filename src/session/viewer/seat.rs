@@ -48,6 +48,8 @@ struct State {
     bytes: usize,
     /// Events were forgotten; nothing is taken until a screen comes.
     behind: bool,
+    /// The viewer was told that it is behind.
+    asked: bool,
     /// The viewer has left.
     left: bool,
     /// The session has ended.
@@ -59,7 +61,7 @@ struct State {
 #[derive(Debug)]
 pub(in crate::session) enum Next {
     Event(Event),
-    /// It has fallen behind, and has to ask for a screen.
+    /// It has fallen behind, and has to ask for a screen. Told once.
     Behind,
     /// The session has ended; nothing more will come.
     Over,
@@ -80,12 +82,12 @@ impl Seat {
             match &event {
                 Event::Screen(_) => {
                     state.events.clear();
-                    (state.bytes, state.behind) = (0, false);
+                    (state.bytes, state.behind, state.asked) = (0, false, false);
                 }
                 _ if state.behind => return true,
                 _ if state.bytes + event.weight() > BOUND => {
                     state.events = VecDeque::new();
-                    (state.bytes, state.behind) = (0, true);
+                    (state.bytes, state.behind, state.asked) = (0, true, false);
                 }
                 _ => {}
             }
@@ -119,7 +121,24 @@ impl Seat {
             return Poll::Ready(Next::Over);
         }
         state.viewer = Some(cx.waker().clone());
-        if state.behind { Poll::Ready(Next::Behind) } else { Poll::Pending }
+        if state.behind && !std::mem::replace(&mut state.asked, true) {
+            return Poll::Ready(Next::Behind);
+        }
+        Poll::Pending
+    }
+
+    /// Whether the session has ended; wakes the viewer when it does.
+    pub(super) fn is_over(&self, cx: &mut Context<'_>) -> bool {
+        let mut state = self.lock();
+        if !state.over {
+            state.viewer = Some(cx.waker().clone());
+        }
+        state.over
+    }
+
+    /// Whether a screen is owed to it.
+    pub(in crate::session) fn is_behind(&self) -> bool {
+        self.lock().behind
     }
 
     /// The viewer leaves.
@@ -187,6 +206,11 @@ mod tests {
         assert_eq!(next(&seat), format!("{} bytes", BOUND / 4));
         seat.tell(output(BOUND / 2));
         assert_eq!(next(&seat), "Behind");
+        seat.tell(output(1));
+        assert_eq!(next(&seat), "nothing", "it was told");
+        // The screen that was asked for is forgotten like anything else, and asked for again.
+        seat.tell(screen(8));
+        seat.tell(output(BOUND));
         seat.tell(output(1));
         assert_eq!(next(&seat), "Behind");
         seat.tell(screen(9));

@@ -12,6 +12,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { connect } from 'node:tls';
 
+/** The names of a demo's providers, in its order; `demo-page.test.mjs` compares. */
+export const PROVIDERS = ['pai', 'eci', 'dockhand', 'oblien', 'decthings', 'local'];
+
 /** How long the demo may take to be ready, and to go away, in milliseconds. */
 const START_DEADLINE = 30_000;
 const STOP_DEADLINE = 15_000;

@@ -24,7 +24,11 @@ impl Hub {
     /// The message breaks the protocol, and with it the connection.
     pub(super) fn take(&mut self, message: &[u8]) -> Result<(), BadMessage> {
         let Link::Up(connection) = &mut self.link else { return Ok(()) };
-        match connection.events.read(message)? {
+        let incoming = connection.events.read(message)?;
+        if !matches!(incoming, Incoming::Ignored) {
+            self.outage.since = None;
+        }
+        match incoming {
             Incoming::Data { session, bytes } => match self.by_id.get(&*session) {
                 Some(&key) => self.data(key, bytes),
                 None => {
@@ -53,6 +57,9 @@ impl Hub {
 
     fn data(&mut self, key: u64, bytes: &[u8]) {
         let Some(terminal) = self.terminals.get_mut(&key) else { return };
+        if terminal.end_by.is_some() {
+            return;
+        }
         if terminal.cut_since.is_some() {
             terminal.tell_gap(Instant::now());
         }

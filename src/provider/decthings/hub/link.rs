@@ -36,6 +36,8 @@ const MAX_BROKEN: usize = 3;
 
 const BROKEN: &str = "Decthings broke its own protocol again and again; the terminal was closed.";
 
+const AWAY: &str = "The connection to Decthings was lost and could not be made again for minutes.";
+
 /// The connection, or the lack of it.
 pub(super) enum Link {
     /// Nobody needs it.
@@ -52,8 +54,8 @@ pub(super) struct Outage {
     /// Attempts since the last good connection.
     attempts: u32,
     not_before: Option<Instant>,
-    /// Since when no attempt has succeeded.
-    since: Option<Instant>,
+    /// Since when nothing was heard of the service, while somebody waits for it. A connection alone is no sign of life.
+    pub(super) since: Option<Instant>,
     /// When connections broke the protocol, [`MAX_BROKEN`] times at the most.
     broken: VecDeque<Instant>,
 }
@@ -78,6 +80,7 @@ impl Hub {
                         let at = self.outage.not_before.unwrap_or_else(Instant::now);
                         self.link = Link::Waiting(Box::pin(sleep_until(at)));
                     } else {
+                        self.outage.since = None;
                         return;
                     }
                 }
@@ -150,7 +153,6 @@ impl Hub {
 
     fn up(&mut self, socket: Socket<Stream>) {
         tracing::info!(provider = ?self.service.name, terminals = self.terminals.len(), "connected to Decthings");
-        self.outage.since = None;
         self.link = Link::Up(Box::new(Connection::new(socket, &self.service)));
         let keys: Vec<u64> = self.terminals.keys().copied().collect();
         keys.into_iter().for_each(|key| self.enqueue(key));
@@ -170,9 +172,12 @@ impl Hub {
         if failure.code == Code::ProviderRefused {
             self.fail_cut(&failure.message, &failure.detail);
         } else if now >= since + GIVE_UP {
-            let message = "The connection to Decthings was lost and could not be made again for minutes.";
-            self.fail_cut(message, &failure.detail);
+            self.fail_cut(AWAY, &failure.detail);
         }
+        self.tell_away();
+    }
+
+    fn tell_away(&mut self) {
         for terminal in self.terminals.values_mut().filter(|terminal| terminal.is_missed()) {
             if let Some(line) = &terminal.line
                 && !std::mem::replace(&mut terminal.told_away, true)
@@ -245,6 +250,12 @@ impl Hub {
         } else {
             tokio::spawn(connection.socket.part());
         }
+        match self.outage.since {
+            // The first time, it may well be back in a second.
+            None => self.outage.since = Some(now),
+            Some(since) if now >= since + GIVE_UP => self.fail_cut(AWAY, why),
+            Some(_) => self.tell_away(),
+        }
     }
 
     /// What was typed on a connection that broke may have arrived or not; twice would be worse than not at all.
@@ -291,7 +302,7 @@ impl Hub {
 
     /// Makes a call by HTTP, beside everything else.
     pub(super) fn post(&mut self, key: Option<u64>, call: Call<'_>, is: PostedCall) {
-        self.posted = true;
+        self.again = true;
         let (service, post) = (Arc::clone(&self.service), Post::new(call));
         self.posts.spawn(async move { Posted { key, call: is, reply: service.post(post).await } });
     }

@@ -67,8 +67,8 @@ pub(super) struct Hub {
     choked: Option<u64>,
     /// Calls by HTTP. At most one for each terminal, its end apart.
     posts: JoinSet<Posted>,
-    /// Whether one was made that is not waited for yet.
-    posted: bool,
+    /// Whether a call by HTTP was made that is not waited for yet, or the socket may be read again.
+    again: bool,
     clock: Pin<Box<Sleep>>,
     idle_since: Option<Instant>,
     rung: Vec<LineId>,
@@ -104,7 +104,7 @@ impl Hub {
             ready: VecDeque::new(),
             choked: None,
             posts: JoinSet::new(),
-            posted: false,
+            again: false,
             clock: Box::pin(sleep_until(Instant::now() + TICK)),
             idle_since: None,
             rung: Vec::new(),
@@ -127,7 +127,7 @@ impl Hub {
         self.poll_bell(cx);
         self.poll_link(cx);
         self.poll_send(cx);
-        if std::mem::take(&mut self.posted) {
+        if std::mem::take(&mut self.again) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -230,6 +230,11 @@ impl Hub {
         if terminal.end_by.is_none() {
             terminal.end_by = Some(Instant::now() + END_WITHIN);
             terminal.input = Vec::new();
+            // Nobody takes its output any more, and the others are to be read for.
+            if self.choked == Some(key) {
+                self.choked = None;
+                self.again = true;
+            }
             self.enqueue(key);
         }
     }

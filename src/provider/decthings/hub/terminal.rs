@@ -146,6 +146,8 @@ impl Terminal {
 pub(super) struct Early {
     terminals: HashMap<String, Heard>,
     bytes: usize,
+    /// Whether a terminal was one too many, and anyone who was not heard of may be the one.
+    overflowed: bool,
 }
 
 /// What was heard of one of them.
@@ -179,20 +181,22 @@ impl Early {
 
     /// Hands over what was heard of a terminal.
     pub(super) fn take(&mut self, session: &str) -> Heard {
-        let heard = self.terminals.remove(session).unwrap_or_default();
+        let unheard = || Heard { has_gap: self.overflowed, ..Heard::default() };
+        let heard = self.terminals.remove(session).unwrap_or_else(unheard);
         self.bytes -= heard.output.len();
         heard
     }
 
     /// Forgets all; returns the ids of the terminals that may still run.
     pub(super) fn clear(&mut self) -> Vec<String> {
-        self.bytes = 0;
+        (self.bytes, self.overflowed) = (0, false);
         self.terminals.drain().filter(|(_, heard)| heard.exit.is_none()).map(|(id, _)| id).collect()
     }
 
     fn heard(&mut self, session: &str) -> Option<&mut Heard> {
         if !self.terminals.contains_key(session) {
             if self.terminals.len() >= MAX_EARLY_TERMINALS {
+                self.overflowed = true;
                 return None;
             }
             self.terminals.insert(session.to_owned(), Heard::default());
@@ -225,8 +229,12 @@ mod tests {
         assert!((0..MAX_EARLY_TERMINALS).all(|at| early.data(&at.to_string(), b"x")));
         assert!(!early.data("one more", b"x"));
         assert!(!early.exit("one more", ExitReason::Unknown));
+        assert!(early.take("one more").has_gap, "it said something that was not kept");
+        assert!(!early.take("1").has_gap);
+        assert!(early.data("1", b"x"));
         assert!(early.exit("0", ExitReason::Unknown));
         assert_eq!(early.clear().len(), MAX_EARLY_TERMINALS - 1, "one has ended by itself");
+        assert!(!early.take("quiet").has_gap);
         assert!(early.data("one more", b"x"));
     }
 }

@@ -66,6 +66,24 @@ async fn a_session_that_ends_ends_its_terminal() {
     }
 }
 
+/// What is not read for it any more is read for the others, and so is the answer that ends it.
+#[tokio::test]
+async fn a_flood_that_nobody_takes_holds_up_neither_the_end_nor_the_others() {
+    let (mut peer, provider, connection, flooding) = one(Writes::WebSocket).await;
+    let opening = open(&provider);
+    peer.expect("launchTerminalSession").await.launched("ts-2");
+    let mut other = opened(opening).await;
+    let flood = || (0..64).for_each(|_| connection.data("ts-1", &[b'x'; 60_000]));
+    flood();
+    let ending = tokio::spawn(flooding.end());
+    let call = peer.expect("terminateTerminalSession").await;
+    flood();
+    connection.data("ts-2", b"still read");
+    output(&mut other, b"still read").await;
+    call.done();
+    timeout(Duration::from_secs(3), ending).await.expect("an end in time").unwrap();
+}
+
 #[tokio::test]
 async fn input_that_nobody_takes_does_not_hold_up_the_end() {
     let (mut peer, _provider, _connection, mut terminal) = one(Writes::WebSocket).await;

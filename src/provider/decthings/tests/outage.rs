@@ -201,6 +201,34 @@ async fn a_service_that_stays_away_is_given_up() {
     assert!(waits.len() >= 8, "{waits:?}");
 }
 
+/// To be let in and shown out again is no better than to be kept out.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_closes_every_connection_at_once_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let provider = provider(&listener.local_addr().unwrap().to_string(), Writes::WebSocket);
+    let opening = open(&provider);
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut socket = launched_by_hand(tokio_tungstenite::accept_async(stream).await.unwrap()).await;
+    let mut terminal = opened(opening).await;
+    socket.close(None).await.unwrap();
+    drop(socket);
+    let lost = tokio::time::Instant::now();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await {
+                let _ = socket.close(None).await;
+            }
+        }
+    });
+    assert_eq!(notice(&mut terminal).await.code, Code::ProviderLost);
+    let ended = poll_fn(|cx| terminal.poll_output(cx, &mut Vec::new(), 9));
+    match timeout(Duration::from_secs(600), ended).await.expect("an end in time") {
+        Happened::Failed(failure) => assert_eq!(failure.code, Code::ProviderLost),
+        other => panic!("{other:?}"),
+    }
+    assert!((300..400).contains(&lost.elapsed().as_secs()), "{:?}", lost.elapsed());
+}
+
 /// A ping after 20 s of silence, and 20 s for its answer.
 #[tokio::test(start_paused = true)]
 async fn a_service_that_answers_no_ping_is_dialled_anew() {

@@ -200,6 +200,44 @@ async fn a_young_terminal_is_known_by_the_list_and_all_that_it_said() {
     assert!(young.notices.is_empty());
 }
 
+/// Silence alone proves what it has kept, and what was typed goes out without anything else that happens.
+#[tokio::test(start_paused = true)]
+async fn what_was_typed_goes_out_when_a_silent_terminal_is_known_again() {
+    let world = World::new().await;
+    let mut young = world.open().await;
+    world.server.says(1, b"$ ");
+    young.shows("$ ").await;
+    world.server.receives("GET /terminals ").await;
+    let lost = Instant::now();
+    world.server.has_evicted().await;
+    young.types("q");
+    world.server.hears("binary <01>q").await;
+    // The first ping is 20 s away.
+    assert!(lost.elapsed() < Duration::from_secs(15), "{:?}", lost.elapsed());
+}
+
+/// It need not fall silent to be known again.
+#[tokio::test(start_paused = true)]
+async fn a_young_terminal_that_goes_on_talking_is_typed_into_again() {
+    let world = World::new().await;
+    let mut young = world.open().await;
+    world.server.says(1, b"$ ");
+    young.shows("$ ").await;
+    world.server.receives("GET /terminals ").await;
+    world.server.has_evicted().await;
+    young.types("q");
+    let talking = async {
+        loop {
+            world.server.says(1, b"tick\r\n");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::select! {
+        () = world.server.hears("binary <01>q") => {}
+        () = talking => {}
+    }
+}
+
 /// A server that is gone without a word is noticed by its silence, and looked for anew.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_answers_no_ping_is_made_anew() {
