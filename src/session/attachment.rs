@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::ending::close_frame;
 use super::{Ending, SessionId};
+use crate::provider::Failure;
 use crate::socket::{DRAIN, Incoming, Socket};
 use crate::ticket::Hash;
 
@@ -248,6 +249,11 @@ impl Attachment {
     /// Queues an answer that goes out before any further output.
     pub(super) fn reply(&mut self, event: &ServerEvent<'_>) {
         self.dialect.event(event, &mut self.replies);
+    }
+
+    /// Queues word of something that ends nothing.
+    pub(super) fn notice(&mut self, notice: &Failure) {
+        self.reply(&ServerEvent::Error { code: notice.code, message: &notice.message, last: false });
     }
 
     /// Whether there is room for one more answer.

@@ -82,6 +82,8 @@ pub(super) struct Pump<'a> {
     last: u64,
     /// The offset behind what terminals before that one have shown, and may have answered.
     shown: u64,
+    /// The last gap in the output, and the offset that it stands at.
+    gap: Option<(u64, Failure)>,
     /// The client's end of input, told once `typed` has gone out.
     eof: bool,
     /// The upstream's end, told once all output has gone out.
@@ -94,7 +96,7 @@ pub(super) struct Pump<'a> {
     screen: Option<Screen>,
     /// Whether what a viewer is shown first is all that is on the screen.
     is_whole: bool,
-    /// The last notice that nobody was there to be told.
+    /// The last notice that nobody was there to be told, gaps apart.
     untold: Option<Failure>,
     /// The upstream cannot wait, so it is read whether anybody is there or not.
     must_read: bool,
@@ -140,6 +142,7 @@ impl<'a> Pump<'a> {
             way_back,
             last: 0,
             shown: 0,
+            gap: None,
             over: None,
             input_held: false,
             viewers: Vec::new(),

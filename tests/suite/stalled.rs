@@ -17,7 +17,7 @@ struct Trial {
 
 /// Each of these terminals has a connection of its own, whose pace is its client's.
 const PACED: [Trial; 4] = [
-    Trial { provider: "local", stalled: 20, each: 1280 << 10 },
+    Trial { provider: "local", stalled: 20, each: 1 << 20 },
     Trial { provider: "pai", stalled: 20, each: 1280 << 10 },
     Trial { provider: "eci", stalled: 20, each: 1280 << 10 },
     Trial { provider: "dockhand", stalled: 20, each: 1280 << 10 },
@@ -27,7 +27,7 @@ const PACED: [Trial; 4] = [
 /// Oblien has ten terminals, and each of ours is a busy loop.
 const SHARED: [Trial; 2] = [
     Trial { provider: "oblien", stalled: 8, each: 1280 << 10 },
-    Trial { provider: "decthings", stalled: 8, each: 1280 << 10 },
+    Trial { provider: "decthings", stalled: 8, each: 1 << 20 },
 ];
 
 #[tokio::test]

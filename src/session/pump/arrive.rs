@@ -65,8 +65,11 @@ impl Pump<'_> {
         if repeated > 0 || missing > 0 {
             client.replay(repeated, missing);
         }
+        if let Some((_, gap)) = self.gap.as_ref().filter(|(at, _)| from <= *at) {
+            client.notice(gap);
+        }
         if let Some(notice) = self.untold.take() {
-            client.reply(&ServerEvent::Error { code: notice.code, message: &notice.message, last: false });
+            client.notice(&notice);
         }
         if !self.viewers.is_empty() {
             client.reply(&ServerEvent::Viewers(record.viewers()));

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use polytty_dialect::{Code, Outbox, ServerEvent};
+use polytty_dialect::{Code, Outbox};
 use tokio::time::Instant;
 
 use super::arrive::RESET;
@@ -61,14 +61,18 @@ impl Pump<'_> {
         }
     }
 
-    /// Tells the client something that ends nothing.
+    /// Tells the client something that ends nothing. A gap is told to whoever comes back for what is around it, too.
     fn notice(&mut self, notice: &Failure) {
         let code = notice.code.slug();
         tracing::info!(session = %self.task.session.id, code, detail = ?notice.detail, "session notice");
-        if let Some(client) = &mut self.client {
-            client.reply(&ServerEvent::Error { code: notice.code, message: &notice.message, last: false });
-        } else {
+        if notice.code == Code::OutputGap {
+            self.gap = Some((self.ring.end(), notice.clone()));
+        } else if self.client.is_none() {
             self.untold = Some(notice.clone());
+        }
+        // Beyond that, so many notices are unread that another one says nothing new.
+        if let Some(client) = self.client.as_mut().filter(|client| client.has_room_for_replies()) {
+            client.notice(notice);
         }
     }
 

@@ -347,6 +347,28 @@ async fn a_client_that_a_shared_connection_cannot_wait_for_is_let_go_and_finds_a
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_gap_in_the_output_is_told_to_whoever_comes_back_for_what_is_around_it() {
+    let mut world = World::start(b"before", None).await;
+    let first = world.client.see(6).await;
+    world.lose().await;
+    let gap = Failure::new(Code::OutputGap, "Some is missing.");
+    world.terminal.does(b"", Some(Happened::Notice(gap)));
+    world.terminal.says(b"behind");
+
+    let mut link = first.link().to_owned();
+    for (offset, count, told) in [(Some(6), 6, true), (Some(3), 9, true), (None, 12, true), (Some(7), 5, false)] {
+        world.client = world.come_back(&link, offset).await;
+        let seen = world.client.see(count).await;
+        let error = seen.word("error");
+        assert_eq!(error.is_some(), told, "{offset:?}: {:?}", seen.said);
+        if let Some(error) = error {
+            assert_eq!((error["code"].as_str(), error["final"].as_bool()), (Some("output_gap"), Some(false)));
+        }
+        link = seen.link().to_owned();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn output_can_be_made_to_wait_for_somebody_to_read_it() {
     let mut world = World::with(Lifetimes { read_detached: false, ..lifetimes() }, b"$ ", None).await;
     let first = world.client.see(2).await;

@@ -101,6 +101,36 @@ async fn while_nobody_is_attached_no_connection_is_made_and_who_comes_back_is_to
 }
 
 #[tokio::test]
+async fn who_was_away_while_the_connection_was_made_anew_for_others_is_told_of_the_gap_when_back() {
+    let world = World::start().await;
+    let mut client = world.open("decthings").await;
+    let mut neighbour = world.open("decthings").await;
+    let ready = client.said[0].clone();
+    let (line, printed) = paced("line", 200);
+    client.type_text(&line).await;
+    let before = client.see("ready\r\n").await + &client.see("line 20\r\n").await;
+    let (offset, session) = (before.len() + client.output.len(), client.session.clone());
+    drop(client);
+    world.until(&session, "detached").await;
+    simulated::<Decthings>(&world).drop_connections();
+    assert_eq!(neighbour.hear("error").await["code"], "output_gap");
+    until(&world, |counters| counters.subscriptions == 2).await;
+    // Its output goes on by now, with nobody there to see it.
+    let sent = world.session(&session).await["bytes_out"].as_u64().unwrap();
+    eventually(async || (world.session(&session).await["bytes_out"].as_u64()? > sent + 100).then_some(())).await;
+    let (mut back, back_ready) = resume(&world, &session, &ready, offset).await;
+    assert_eq!(back_ready["offset"], offset);
+    let seen = back.see("the-end\r\n").await;
+    assert!(seen.len() < printed.len() - offset, "a second is missing");
+    assert_eq!(notices(&back, "output_gap"), 1, "{:?}", back.said);
+    // Who has all of the output behind it knows already.
+    let offset = world.session(&session).await["bytes_out"].as_u64().unwrap();
+    let (mut again, _) = resume(&world, &session, &back_ready, usize::try_from(offset).unwrap()).await;
+    assert_eq!(again.run("echo on").await, "on\r\n");
+    assert_eq!(notices(&again, "output_gap"), 0);
+}
+
+#[tokio::test]
 async fn a_terminal_that_is_ended_elsewhere_says_how_and_ends_no_other() {
     let world = World::start().await;
     let simulator = simulated::<Decthings>(&world);

@@ -3,6 +3,7 @@
 
 mod decthings;
 mod oblien;
+mod other;
 mod stream;
 
 use std::any::Any;

@@ -2,17 +2,12 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
+use http::Method;
 use polytty_simulator::Kind;
 use polytty_simulator::oblien::{Counters, Oblien};
-use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use serde_json::json;
 
+use super::other::Other;
 use super::{LONGER_THAN_A_REDIAL, notices, paced, resume, simulated};
 use crate::common::{Client, Connect, World, eventually};
 
@@ -132,6 +127,30 @@ async fn after_an_eviction_sessions_go_on_and_nothing_is_shown_twice_or_lost() {
 }
 
 #[tokio::test]
+async fn who_is_away_when_the_connection_is_taken_and_made_anew_for_others_has_missed_nothing() {
+    let world = World::start().await;
+    let mut client = world.open("oblien").await;
+    let mut neighbour = world.open("oblien").await;
+    let ready = client.said[0].clone();
+    let (line, printed) = paced("line", 200);
+    client.type_text(&line).await;
+    let begin = client.see("ready\r\n").await.len();
+    let offset = begin + client.see("line 20\r\n").await.len() + client.output.len();
+    let session = client.session.clone();
+    drop(client);
+    world.until(&session, "detached").await;
+    evict(&world).await;
+    neighbour.type_text("echo typed''-away\r").await;
+    neighbour.see("typed-away\r\n").await;
+    let all = (begin + printed.len()) as u64;
+    eventually(async || (world.session(&session).await["bytes_out"].as_u64()? >= all).then_some(())).await;
+    let (mut back, ready) = resume(&world, &session, &ready, offset).await;
+    assert_eq!(ready["offset"], offset);
+    assert_eq!(back.see("the-end\r\n").await, printed[offset - begin..]);
+    assert_eq!((counters(&world).sockets_opened, notices(&back, "output_gap")), (2, 0));
+}
+
+#[tokio::test]
 async fn what_was_said_beyond_the_providers_memory_while_the_connection_was_away_is_told_as_a_gap() {
     let world = World::start().await;
     let mut client = world.open("oblien").await;
@@ -174,9 +193,8 @@ async fn while_nobody_is_attached_nobody_else_is_evicted_and_who_comes_back_has_
     let ready = client.said[0].clone();
     let (line, printed) = paced("line", 200);
     client.type_text(&line).await;
-    let before = client.see("ready\r\n").await + &client.see("line 20\r\n").await;
-    let offset = before.len() + client.output.len();
-    let begin = before.len() - printed.find("line 21").unwrap();
+    let begin = client.see("ready\r\n").await.len();
+    let offset = begin + client.see("line 20\r\n").await.len() + client.output.len();
     let session = client.session.clone();
     drop(client);
     world.until(&session, "detached").await;
@@ -285,64 +303,4 @@ fn counters(world: &World) -> Counters {
 
 async fn until(world: &World, is_so: impl Fn(Counters) -> bool) {
     eventually(async || is_so(counters(world)).then_some(())).await;
-}
-
-/// Another program that uses the workspace, by its HTTP API only.
-struct Other {
-    authority: String,
-    token: String,
-}
-
-impl Other {
-    fn of(world: &World) -> Self {
-        let simulator = simulated::<Oblien>(world);
-        let line = simulator.ready_line_workspace().unwrap();
-        Self { authority: simulator.authority(), token: line["provider"]["token"].as_str().unwrap().to_owned() }
-    }
-
-    /// Makes a terminal; its id.
-    async fn create(&self, body: Value) -> String {
-        let (status, answer) = self.call(Method::POST, "/terminals", body).await;
-        assert_eq!(status, 201, "{answer}");
-        answer["id"].as_str().unwrap().to_owned()
-    }
-
-    async fn delete(&self, id: &str) {
-        let (status, answer) = self.call(Method::DELETE, &format!("/terminals/{id}"), Value::Null).await;
-        assert_eq!(status, 200, "{answer}");
-    }
-
-    /// The ids of the terminals that there are, in order.
-    async fn list(&self) -> Vec<String> {
-        let (_, answer) = self.call(Method::GET, "/terminals", Value::Null).await;
-        let terminals = answer["terminals"].as_array().unwrap().iter();
-        terminals.map(|terminal| terminal["id"].as_str().unwrap().to_owned()).collect()
-    }
-
-    async fn until_said(&self, id: &str, wanted: &str) {
-        let path = format!("/terminals/{id}/scrollback");
-        eventually(async || {
-            let (_, answer) = self.call(Method::GET, &path, Value::Null).await;
-            let said = STANDARD.decode(answer["scrollback"].as_str().unwrap()).unwrap();
-            String::from_utf8_lossy(&said).contains(wanted).then_some(())
-        })
-        .await;
-    }
-
-    async fn call(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
-        let stream = TcpStream::connect(&self.authority).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", &self.authority)
-            .header("content-type", "application/json")
-            .header("authorization", format!("Bearer {}", self.token));
-        let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
-        let response = sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap();
-        let status = response.status();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        (status, serde_json::from_slice(&body).unwrap())
-    }
 }
