@@ -115,8 +115,11 @@ impl Record {
         &self.facts
     }
 
+    /// Notes how it stands. One that has ended stays so, whoever still comes to hear of it.
     pub(super) fn set_state(&self, state: State) {
-        self.state.store(state as u8, Ordering::Relaxed);
+        let live = |old| (old != State::Ended as u8).then_some(state as u8);
+        // An error is the state that stays.
+        let _ = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, live);
     }
 
     pub(super) fn set_size(&self, size: Size) {
@@ -155,9 +158,12 @@ impl Record {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, ending)| ending.clone())
     }
 
+    /// It has ended; the first word on this counts.
     pub(super) fn end(&self, ending: &Ending) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.get_or_insert_with(|| (Timestamp::now(), ending.clone()));
+        drop(ended);
         self.set_viewers(0);
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some((Timestamp::now(), ending.clone()));
         self.set_state(State::Ended);
     }
 

@@ -103,10 +103,8 @@ async fn who_leaves_finds_the_session_again_and_a_tilde_elsewhere_is_a_tilde() {
     terminal.see("set\r\n").await;
     terminal.press("~?").await;
     terminal.see("~~   type ~\r\n").await;
-    terminal.press("~~.").await;
-    terminal.see("~.").await;
-    terminal.press("\u{3}").await;
-    terminal.see("^C").await;
+    terminal.press("~~nosuch\r").await;
+    terminal.see("~nosuch: command not found").await;
     terminal.press("\r~.").await;
     assert_eq!(status(&mut terminal).await, 0);
     world.until(&link.session, "detached").await;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Pump;
 use crate::session::Ending;
-use crate::session::info::State;
+use crate::session::viewer::Seat;
 
 /// Hears whether a client has answered the Close behind the last word.
 pub(super) type Farewell = oneshot::Receiver<bool>;
@@ -26,6 +26,8 @@ impl Pump<'_> {
                 self.client = Some(client);
                 return Poll::Ready(ending);
             }
+            self.task.session.record.end(&ending);
+            self.viewers.iter().for_each(Seat::end);
             let (heard, farewell) = oneshot::channel();
             let last_word = ending.clone();
             self.last = client.position();
@@ -50,7 +52,6 @@ impl Pump<'_> {
         self.farewell = None;
         self.detached = Instant::now();
         self.alarm.as_mut().reset(self.detached);
-        self.task.session.record.set_state(State::Detached);
         Poll::Pending
     }
 }
