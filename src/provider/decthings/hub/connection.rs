@@ -1,6 +1,6 @@
 //! One connection, and the calls that are under way on it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use polytty_dialect::decthings::{Call, Calls, Events};
 use tokio::time::Instant;
 
 use super::super::service::Service;
-use super::Order;
 use super::terminal::{Doing, Early};
+use super::{MAX_LAUNCHES, Order};
 use crate::provider::dial::Stream;
 use crate::socket::Socket;
 
@@ -29,6 +29,9 @@ pub(super) struct Connection {
     pub(super) events: Events,
     /// Calls without a reply: launches up to `MAX_LAUNCHES`, and a few for each terminal.
     pub(super) pending: HashMap<u32, Pending>,
+    /// Launches that nobody waits for any more, oldest first, [`MAX_LAUNCHES`] at the most: should the answer come
+    /// after all, its terminal is ended.
+    overdue: VecDeque<u32>,
     pub(super) launches: usize,
     pub(super) subscribing: usize,
     pub(super) early: Early,
@@ -58,6 +61,7 @@ impl Connection {
             calls: service.calls(),
             events: Events::new(),
             pending: HashMap::new(),
+            overdue: VecDeque::new(),
             launches: 0,
             subscribing: 0,
             early: Early::default(),
@@ -86,6 +90,20 @@ impl Connection {
         self.launches -= usize::from(matches!(what, What::Launch(_)));
         self.subscribing -= usize::from(matches!(what, What::Subscribe(_)));
         Some(what)
+    }
+
+    /// Remembers a launch whose answer did not come in time.
+    pub(super) fn is_overdue(&mut self, id: u32) {
+        if self.overdue.len() >= MAX_LAUNCHES {
+            self.overdue.pop_front();
+        }
+        self.overdue.push_back(id);
+    }
+
+    /// Whether a reply is for such a launch. True once.
+    pub(super) fn was_overdue(&mut self, id: u32) -> bool {
+        let at = self.overdue.iter().position(|overdue| *overdue == id);
+        at.and_then(|at| self.overdue.remove(at)).is_some()
     }
 
     /// Hands the outbox to the socket.

@@ -1,6 +1,7 @@
 //! What the service says: replies, output, ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use polytty_dialect::decthings::{Call, ErrorCode, Incoming, Launch, Refusal, Reply};
 use polytty_dialect::{BadMessage, Code};
@@ -12,6 +13,7 @@ use super::link::Link;
 use super::terminal::{Doing, Heard, Subscription, Terminal};
 use super::{EXIT_WITHIN, Hub, Order, PostedCall};
 use crate::provider::Failure;
+use crate::provider::leftovers::Leftover;
 
 const LAUNCH: &str = "launchTerminalSession";
 const SUBSCRIBE: &str = "subscribeToEvents";
@@ -46,8 +48,11 @@ impl Hub {
             Incoming::Reply(id, reply) => match connection.answered(id) {
                 Some(what) => self.reply(what, reply),
                 None => {
-                    connection.ignored += 1;
-                    self.late(reply);
+                    if connection.was_overdue(id) {
+                        self.late(reply);
+                    } else {
+                        connection.ignored += 1;
+                    }
                 }
             },
             Incoming::Ignored => connection.ignored += 1,
@@ -129,12 +134,12 @@ impl Hub {
         let _ = opener.send(Ok(upstream));
     }
 
-    /// A reply that nobody waits for any more: if it is a terminal, it must not be left behind.
+    /// The answer to a launch that nobody waits for any more: if it is a terminal, it must not be left behind.
     fn late(&mut self, reply: Result<Reply, BadMessage>) {
         if let Ok(Reply::Done(Some(id))) = reply
             && !self.by_id.contains_key(&id)
         {
-            self.post(None, Call::Terminate(&id), PostedCall::Terminate);
+            self.leave(id, Instant::now());
         }
     }
 
@@ -194,20 +199,55 @@ impl Hub {
         self.enqueue(key);
     }
 
-    /// The terminal was asked to end, and that is all that can be done about it.
+    /// The terminal was asked to end. Where that came to nothing it is asked again, and no session waits for that.
     pub(super) fn terminated(&mut self, key: u64, reply: &Result<Reply, Failure>) {
-        self.note_end(reply);
-        self.remove(key);
+        let Some(terminal) = self.remove(key) else { return };
+        if has_ended(reply).is_err() {
+            let after = Duration::from_secs(1);
+            let given_up = self.leftovers.add(terminal.id, Instant::now(), after);
+            self.left_behind(given_up, "too many others");
+        }
     }
 
-    pub(super) fn note_end(&self, reply: &Result<Reply, Failure>) {
-        let detail = match reply {
-            Ok(Reply::Done(_)) => return,
-            Ok(Reply::Refused(refusal)) if refusal.code == ErrorCode::TerminalSessionNotFound => return,
-            Ok(Reply::Refused(refusal)) => words::detail("terminateTerminalSession", refusal),
-            Err(failure) => failure.detail.clone(),
-        };
-        tracing::warn!(provider = ?self.service.name, ?detail, "a terminal may be left behind at Decthings");
+    /// Has a terminal ended that nobody waits for.
+    pub(super) fn leave(&mut self, id: String, now: Instant) {
+        let given_up = self.leftovers.add(id, now, Duration::ZERO);
+        self.left_behind(given_up, "too many others");
+    }
+
+    /// Asks for the end of those whose time has come.
+    pub(super) fn clear_leftovers(&mut self) {
+        let now = Instant::now();
+        while let Some(leftover) = self.leftovers.take(now) {
+            let id = leftover.what.clone();
+            self.post(None, Call::Terminate(&id), PostedCall::Leftover(leftover));
+        }
+    }
+
+    pub(super) fn cleared(&mut self, leftover: Leftover<String>, reply: &Result<Reply, Failure>) {
+        match has_ended(reply) {
+            Ok(()) => self.leftovers.done(),
+            Err(detail) => {
+                let given_up = self.leftovers.failed(leftover, Instant::now());
+                self.left_behind(given_up, &detail);
+            }
+        }
+    }
+
+    fn left_behind(&self, given_up: Option<String>, detail: &str) {
+        if given_up.is_some() {
+            tracing::warn!(provider = ?self.service.name, ?detail, "a terminal may be left behind at Decthings");
+        }
+    }
+}
+
+/// Whether a terminal is gone by what was said to its end; if not, why, for the log.
+fn has_ended(reply: &Result<Reply, Failure>) -> Result<(), String> {
+    match reply {
+        Ok(Reply::Done(_)) => Ok(()),
+        Ok(Reply::Refused(refusal)) if refusal.code == ErrorCode::TerminalSessionNotFound => Ok(()),
+        Ok(Reply::Refused(refusal)) => Err(words::detail("terminateTerminalSession", refusal)),
+        Err(failure) => Err(failure.detail.clone()),
     }
 }
 

@@ -153,6 +153,7 @@ impl Hub {
 
     fn up(&mut self, socket: Socket<Stream>) {
         tracing::info!(provider = ?self.service.name, terminals = self.terminals.len(), "connected to Decthings");
+        self.leftovers.hurry(Instant::now());
         self.link = Link::Up(Box::new(Connection::new(socket, &self.service)));
         let keys: Vec<u64> = self.terminals.keys().copied().collect();
         keys.into_iter().for_each(|key| self.enqueue(key));
@@ -230,7 +231,7 @@ impl Hub {
         }
         // Only a launch of ours can have brought them here, whoever waited for it.
         for id in connection.early.clear() {
-            self.post(None, Call::Terminate(&id), PostedCall::Terminate);
+            self.leave(id, now);
         }
         let mut ending = Vec::new();
         for (&key, terminal) in &mut self.terminals {
@@ -289,6 +290,7 @@ impl Hub {
                 }
                 // Should the reply come after all, the terminal is ended then.
                 Some(What::Launch(order)) => {
+                    connection.is_overdue(id);
                     let failure = Failure::new(Code::ProviderTimeout, "Decthings did not launch the terminal in time.");
                     let _ = order.opener.send(Err(failure.detail(format!("no reply within {LAUNCH_WITHIN:?}"))));
                 }

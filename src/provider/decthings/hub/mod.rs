@@ -29,6 +29,7 @@ use self::terminal::{Doing, Terminal};
 use super::service::Service;
 use super::words;
 use crate::provider::Failure;
+use crate::provider::leftovers::{Leftover, Leftovers};
 use crate::provider::shared::{Bell, Line, LineId};
 
 pub(super) use desk::{Desk, Order};
@@ -65,10 +66,12 @@ pub(super) struct Hub {
     ready: VecDeque<u64>,
     /// The terminal for whose session the socket is not read.
     choked: Option<u64>,
-    /// Calls by HTTP. At most one for each terminal, its end apart.
+    /// Calls by HTTP. At most one for each terminal, its end apart, and a few for those that are left over.
     posts: JoinSet<Posted>,
     /// Whether a call by HTTP was made that is not waited for yet, or the socket may be read again.
     again: bool,
+    /// Terminals, by their ids, that are still to be ended, and that no session waits for.
+    leftovers: Leftovers<String>,
     clock: Pin<Box<Sleep>>,
     idle_since: Option<Instant>,
     rung: Vec<LineId>,
@@ -76,16 +79,16 @@ pub(super) struct Hub {
 
 /// A call by HTTP that has come back.
 struct Posted {
-    /// The terminal's key; `None` for one that nobody waits for.
+    /// The terminal's key; `None` for a leftover.
     key: Option<u64>,
     call: PostedCall,
     reply: Result<Reply, Failure>,
 }
 
-#[derive(Clone, Copy)]
 enum PostedCall {
     Doing(Doing),
     Terminate,
+    Leftover(Leftover<String>),
 }
 
 impl Hub {
@@ -105,6 +108,7 @@ impl Hub {
             choked: None,
             posts: JoinSet::new(),
             again: false,
+            leftovers: Leftovers::default(),
             clock: Box::pin(sleep_until(Instant::now() + TICK)),
             idle_since: None,
             rung: Vec::new(),
@@ -127,6 +131,7 @@ impl Hub {
         self.poll_bell(cx);
         self.poll_link(cx);
         self.poll_send(cx);
+        self.clear_leftovers();
         if std::mem::take(&mut self.again) {
             cx.waker().wake_by_ref();
         }
@@ -154,6 +159,7 @@ impl Hub {
             let is_idle = self.terminals.is_empty()
                 && self.launches.is_empty()
                 && self.posts.is_empty()
+                && self.leftovers.is_empty()
                 && !self.link.has_launches();
             if !is_idle {
                 self.idle_since = None;
@@ -178,7 +184,7 @@ impl Hub {
         for key in over {
             let Some(terminal) = self.remove(key) else { continue };
             if terminal.end_by.is_some() {
-                tracing::warn!(provider = ?self.service.name, "a terminal did not end in time, and may be left behind");
+                self.leave(terminal.id, now);
             } else if let Some(line) = terminal.line {
                 line.exit(words::vanished());
             }
@@ -191,7 +197,8 @@ impl Hub {
             match (key, call) {
                 (Some(key), PostedCall::Doing(doing)) => self.done(key, doing, reply),
                 (Some(key), PostedCall::Terminate) => self.terminated(key, &reply),
-                (None, _) => self.note_end(&reply),
+                (_, PostedCall::Leftover(leftover)) => self.cleared(leftover, &reply),
+                (None, _) => {}
             }
         }
     }

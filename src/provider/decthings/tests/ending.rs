@@ -84,6 +84,21 @@ async fn a_flood_that_nobody_takes_holds_up_neither_the_end_nor_the_others() {
     timeout(Duration::from_secs(3), ending).await.expect("an end in time").unwrap();
 }
 
+/// The session does not wait for that.
+#[tokio::test]
+async fn an_end_that_is_refused_is_asked_for_again() {
+    let (mut peer, _provider, _connection, terminal) = one(Writes::WebSocket).await;
+    let ending = tokio::spawn(terminal.end());
+    peer.expect("terminateTerminalSession").await.refuse("too_many_requests");
+    timeout(Duration::from_secs(3), ending).await.unwrap().unwrap();
+    let again = peer.expect("terminateTerminalSession").await;
+    assert!(again.is_http());
+    assert_eq!(again.params, json!({"terminalSessionId": "ts-1"}));
+    again.status(503);
+    peer.expect("terminateTerminalSession").await.done();
+    assert!(peer.is_quiet(Duration::from_millis(50)).await);
+}
+
 #[tokio::test]
 async fn input_that_nobody_takes_does_not_hold_up_the_end() {
     let (mut peer, _provider, _connection, mut terminal) = one(Writes::WebSocket).await;

@@ -380,6 +380,8 @@ async fn what_is_not_known_is_ignored() {
     connection.event(&json!({"event": "data", "params": {"terminalSessionId": "ts-9"}}), Some(b"not yours"));
     connection.raw(b"\x01\x05Debug\x02{}".to_vec());
     connection.raw(b"\x00\x00\x00\xff\xff\x0d{\"result\":{}}".to_vec());
+    // An answer to nothing names a terminal that is none of ours.
+    connection.raw(b"\x00\x00\x00\xff\xff\x27{\"result\":{\"terminalSessionId\":\"ts-9\"}}".to_vec());
     connection.data("ts-1", b"fine");
     output(&mut terminal, b"fine").await;
     assert!(peer.is_quiet(Duration::from_millis(50)).await);
