@@ -15,6 +15,12 @@ export const INPUT_BOUND = 8 * 1024 * 1024;
 /** How long an answer to a ping may take before the connection counts as lost, in milliseconds. */
 const PONG_DEADLINE = 10_000;
 
+/**
+ * What a terminal says when it is asked: attributes, status, cursor, modes, size, colours, settings. Questions in
+ * output that is shown again were answered before. Of all keys only F3 with Shift, Ctrl or Alt looks like that.
+ */
+const ANSWER = /^\x1b(?:\[[?>=]?[\d;]*(?:\$y|[cnRt])|[\]P].)/s;
+
 /** Output bytes between two acknowledgements, unless the window is too small for that. */
 const ACK_STEP = 16 * 1024;
 
@@ -164,7 +170,7 @@ export class Attachment {
    * @returns {boolean} false if it was refused because too much input waits already
    */
   sendText(text) {
-    if (this.#replaying > 0) return true;
+    if (this.#replaying > 0 && ANSWER.test(text)) return true;
     if (this.#ledger.size + text.length > INPUT_BOUND) return false;
     const whole = text.isWellFormed?.() === false ? text.toWellFormed() : text;
     for (const piece of pieces(whole, INPUT_UNITS)) {
@@ -177,7 +183,6 @@ export class Attachment {
 
   /** Sends bytes that are no text, such as old-style mouse reports. */
   sendBytes(bytes) {
-    if (this.#replaying > 0) return;
     this.#ledger.add(bytes);
     if (this.live) this.#socket.send(bytes);
     this.#typed();

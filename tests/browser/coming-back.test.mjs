@@ -96,6 +96,61 @@ test('a line that swallows everything is found out by who types, and left for an
   throttle.cut();
 });
 
+test('what is typed while old output is shown again gets there, and the answers of the terminal to it do not', async () => {
+  const page = await openChooser();
+  const { id, url } = await demo.mint('local');
+  const attached = await page.evaluate(async (link) => {
+    const { Attachment, Ledger } = await import('/assets/session.js');
+    const words = new TextDecoder();
+    /** Attaches, and leaves output unconsumed from the first byte on, as a busy terminal does. */
+    window.attach = (to) =>
+      new Promise((resolve) => {
+        const heard = { text: '', unconsumed: [], end: null };
+        heard.attachment = new Attachment(
+          to,
+          {
+            ready: () => resolve(heard),
+            output: (bytes, done) => {
+              heard.text += words.decode(bytes, { stream: true });
+              heard.unconsumed.push(done);
+            },
+            notice: () => {},
+            end: (ending) => {
+              heard.end = ending;
+              resolve(heard);
+            },
+          },
+          new Ledger(),
+        );
+      });
+    window.first = await window.attach(link);
+    window.first.attachment.sendText("echo sho''wn\r");
+    return window.first.attachment.live;
+  }, url);
+  assert.equal(attached, true);
+  await page.waitForFunction(() => /shown\r\n/.test(window.first.text));
+
+  const again = await demo.api('POST', `/v1/sessions/${id}/links`, { role: 'writer' });
+  assert.equal(again.status, 201);
+  await page.evaluate(async (link) => {
+    window.second = await window.attach(link);
+  }, again.body.url);
+  await page.waitForFunction(() => /shown\r\n/.test(window.second.text));
+  const sent = await page.evaluate(() => {
+    const { attachment } = window.second;
+    const before = attachment.facts.sent;
+    for (const answer of ['\x1b[?1;2c', '\x1b[0n', '\x1b[24;80R', '\x1b[?25;1$y', '\x1b]10;rgb:0/0/0\x1b\\', '\x1bP1$r0m\x1b\\']) {
+      attachment.sendText(answer);
+    }
+    const between = attachment.facts.sent;
+    attachment.sendText("echo ty''ped\r");
+    return { answers: between - before, typed: attachment.facts.sent - between };
+  });
+  assert.deepEqual(sent, { answers: 0, typed: "echo ty''ped\r".length });
+  await page.waitForFunction(() => /typed\r\n/.test(window.second.text));
+  await page.close();
+});
+
 test('a session that ended meanwhile is told as such', async () => {
   const { page } = await terminal();
   throttle.aim(1);

@@ -54,6 +54,7 @@ for (const provider of PROVIDERS) {
   const limits = SHARED.includes(provider) ? SHARED_LIMITS : LIMITS;
   test(`Ctrl-C stops an endless flood at ${provider} within ${limits.prompt} ms and ${limits.backlog} KiB`, async (t) => {
     const page = await openDemoPage(context, address);
+    t.after(() => page.close());
     const screen = await openTerminalAt(page, provider);
     await setPrompt(screen);
     const before = throttle.delivered;
@@ -78,6 +79,5 @@ for (const provider of PROVIDERS) {
     t.diagnostic(`${rate.toFixed(0)} kB/s, prompt after ${waited.toFixed(0)} ms, ${backlog.toFixed(0)} KiB after Ctrl-C`);
     assert.ok(waited < limits.prompt, `the prompt took ${waited} ms`);
     assert.ok(backlog < limits.backlog, `${backlog} KiB came after Ctrl-C`);
-    await page.close();
   });
 }
