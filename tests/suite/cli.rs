@@ -109,7 +109,11 @@ async fn the_demo_gets_ready_hands_out_links_and_leaves_nothing_behind() {
 
     let refused = run(vec!["link".to_owned(), "--provider".to_owned(), "nobody".to_owned()]).await.unwrap();
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused.stderr).contains("known are pai, local"), "{}", text(&refused.stderr));
+    assert!(
+        text(&refused.stderr).contains("known are pai, eci, dockhand, oblien, decthings, local"),
+        "{}",
+        text(&refused.stderr)
+    );
 
     let shell = client.run("echo $$").await.trim().to_owned();
     assert_eq!(demo.terminate().await, 0);
