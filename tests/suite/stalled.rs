@@ -166,8 +166,9 @@ fn queues(pid: u32) -> u64 {
         let start = pair[1].find("skmem:(").unwrap() + "skmem:(".len();
         pair[1][start..].split([',', ')']).map(str::to_owned).collect::<Vec<_>>()
     });
-    let of = |field: &str| {
-        ["r", "w", "f", "bl"].iter().find_map(|name| field.strip_prefix(name)?.parse::<u64>().ok()).unwrap_or(0)
-    };
-    amounts.map(|field| of(&field)).sum()
+    // What is set aside may be below zero, and is printed as if it were not signed.
+    let amount = |name: &str, field: &str| field.strip_prefix(name)?.parse::<u32>().ok().map(u32::cast_signed);
+    let of = |field: &str| ["r", "w", "f", "bl"].iter().find_map(|name| amount(name, field)).unwrap_or(0);
+    let sum: i64 = amounts.map(|field| i64::from(of(&field))).sum();
+    u64::try_from(sum).unwrap_or(0)
 }
