@@ -69,7 +69,10 @@ async fn a_person_types_sees_has_a_size_and_gets_the_status_of_the_remote_shell(
     for provider in PROVIDERS {
         let link = world.mint(provider).await;
         let mut terminal = sit(&link, &world.ca(), "");
-        terminal.press("echo $((6*7)); stty size\r").await;
+        // Dockhand passes a size on whenever it comes to it.
+        let wait = "until [ \"$(stty size)\" = '33 99' ]; do sleep 0.01; done; ";
+        let wait = if provider == "dockhand" { wait } else { "" };
+        terminal.press(&format!("{wait}echo $((6*7)); stty size\r")).await;
         terminal.see("42\r\n33 99\r\n").await;
         terminal.resize(120, 40);
         // A signal takes its time.
