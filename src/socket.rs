@@ -58,7 +58,7 @@ pub struct Options {
     pub max_message: usize,
     /// A ping is sent when nothing was heard for so long. Middleboxes cut at 30 s.
     pub ping_every: Duration,
-    /// The peer is lost when nothing is heard, and nothing can be written, for so long after a ping.
+    /// The peer is lost when nothing is heard for so long after a ping, and no write that had to wait went on.
     pub pong_within: Duration,
 }
 
@@ -94,7 +94,7 @@ pub struct Socket<S> {
 }
 
 struct Pinged {
-    progress: u64,
+    signs: u64,
     deadline: Instant,
 }
 
@@ -294,11 +294,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    fn progress(&self) -> u64 {
-        let (read, written) = self.transferred();
-        read + written
-    }
-
     fn fail(&mut self, why: &str) {
         self.failed.get_or_insert_with(|| why.to_owned());
     }
@@ -321,11 +316,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     fn poll_alive(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         while self.alarm.as_mut().poll_elapsed(cx).is_ready() {
             let now = Instant::now();
-            let progress = self.progress();
+            let signs = self.stream.get_ref().signs();
             let next = match &mut self.pinged {
-                // Bytes that moved since then, either way, show that the peer is there, if slow.
-                Some(ping) if ping.progress != progress => {
-                    ping.progress = progress;
+                // Half a message that came, or room that was made for ours, shows that the peer is there, if slow.
+                Some(ping) if ping.signs != signs => {
+                    ping.signs = signs;
                     ping.deadline = now + self.options.pong_within;
                     ping.deadline
                 }
@@ -337,9 +332,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 None => {
                     self.queue(Message::Ping(Bytes::new()));
                     let _ = self.poll_flushed(cx);
-                    let progress = self.progress();
                     let deadline = now + self.options.pong_within;
-                    self.pinged = Some(Pinged { progress, deadline });
+                    self.pinged = Some(Pinged { signs, deadline });
                     deadline
                 }
             };
@@ -429,6 +423,45 @@ mod tests {
         assert!(matches!(lost, Incoming::Lost(_)), "{lost:?}");
         assert!(started.elapsed() <= Duration::from_secs(46), "{:?}", started.elapsed());
         drop(silent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn typing_into_a_dead_connection_does_not_keep_it() {
+        let (mut client, silent) = pair().await;
+        let started = Instant::now();
+        let lost = loop {
+            client.send(&outbox(&["key"]));
+            std::future::poll_fn(|cx| client.poll_flushed(cx)).await;
+            if let Ok(lost) = timeout(Duration::from_secs(3), recv(&mut client)).await {
+                break lost;
+            }
+            assert!(started.elapsed() < Duration::from_secs(120), "it is kept");
+        };
+        assert!(matches!(lost, Incoming::Lost(_)), "{lost:?}");
+        assert!(started.elapsed() <= Duration::from_secs(50), "{:?}", started.elapsed());
+        drop(silent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_what_is_sent_to_it_slowly_is_kept_though_its_pong_is_late() {
+        let (ours, mut theirs) = duplex(64);
+        let mut server = Socket::new(ours, Bytes::new(), options(Role::Server)).await;
+        let text = "x".repeat(4000);
+        server.send(&outbox(&[&text]));
+        let slow = tokio::spawn(async move {
+            let mut taken = [0; 64];
+            loop {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                theirs.read_exact(&mut taken).await.unwrap();
+            }
+        });
+        let serving = std::future::poll_fn(|cx| {
+            let _ = server.poll_flushed(cx);
+            server.poll_recv(cx)
+        });
+        let told = timeout(Duration::from_secs(240), serving).await;
+        assert!(told.is_err(), "{told:?}");
+        slow.abort();
     }
 
     #[tokio::test(start_paused = true)]
