@@ -1,9 +1,11 @@
 //! The hub's calls to the workspace, and what comes of them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use polytty_dialect::Code;
 use polytty_dialect::oblien::TerminalId;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::super::access::Token;
 use super::super::api::{Api, CreateError, List};
@@ -21,13 +23,17 @@ use crate::socket::{Options, Role, Socket};
 const MAX_MESSAGE: usize = 1 << 20;
 
 /// Pings go out after so much silence; middleboxes cut at 30 s.
-const PING_EVERY: std::time::Duration = std::time::Duration::from_secs(20);
+const PING_EVERY: Duration = Duration::from_secs(20);
 
 /// How long after the first tries to end a terminal the next one comes.
-const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Stands for never.
-const NEVER: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);
+const NEVER: Duration = Duration::from_secs(30 * 86_400);
+
+/// The waits between attempts to delete a terminal, during which none is made. Those behind the first are for one whose
+/// date is not known yet: nothing would tell it later from another one of the same id.
+const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3)];
 
 /// A terminal to be ended, and the line of a session that waits for it.
 pub(super) struct Deletion {
@@ -83,7 +89,12 @@ impl Hub {
                 let api = self.api.clone();
                 self.call(Box::pin(async move {
                     let mut result = delete(&api, &deletion).await;
-                    if result.is_err() {
+                    let pauses = if deletion.born.is_some() { &PAUSES[..1] } else { &PAUSES };
+                    for pause in pauses {
+                        if result.is_ok() {
+                            break;
+                        }
+                        sleep(*pause).await;
                         result = delete(&api, &deletion).await;
                     }
                     Done::Deleted(deletion, result)
