@@ -127,7 +127,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketUpstream<S> {
         match how {
             Incoming::Closed(None | Some(1000 | 1001)) | Incoming::Ended => Happened::Exit(Exit::default()),
             Incoming::Closed(Some(code)) => lost(format!("closed with {code}")),
-            Incoming::Broken(_, why) => lost(why.to_owned()),
+            Incoming::Broken(_, why) => {
+                let message = format!("{} broke the WebSocket protocol; the terminal was closed.", self.name);
+                Happened::Failed(Failure::new(Code::ProviderLost, message).detail(why))
+            }
             Incoming::Lost(why) => lost(why),
             Incoming::Message(..) => lost("a message is no end".to_owned()),
         }

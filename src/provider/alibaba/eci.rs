@@ -143,8 +143,12 @@ impl EciProvider {
     /// What to say about a refused command: where the target is in question, its group knows more.
     async fn explain(&self, error: ApiError, target: &EciTarget) -> Failure {
         let original = error.failure(PRODUCT);
-        if error.is_value_exceeded() && target.has_long_word {
-            let message = format!("ECI refused the command: it has an item of more than {MAX_WORD} characters.");
+        if error.is_value_exceeded() {
+            let message = if target.has_long_word {
+                format!("ECI refused the command: it has an item of more than {MAX_WORD} characters.")
+            } else {
+                "ECI refused the call: something in it, most likely the command, is longer than ECI takes.".to_owned()
+            };
             return Failure::new(Code::ProviderRefused, message).detail(original.detail);
         }
         if !error.may_be_about_target() {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::words;
 use crate::config::{Decthings, Writes};
 use crate::provider::Failure;
-use crate::provider::dial::{Dialer, Request, Stream, WebSocketRequest};
+use crate::provider::dial::{Dialer, Request, Stream, WebSocketRefusal, WebSocketRequest};
 use crate::socket::{Options, Role, Socket};
 
 const AGENT: &str = concat!("polytty/", env!("CARGO_PKG_VERSION"));
@@ -78,7 +78,7 @@ impl Service {
             headers: HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(AGENT))]),
         };
         let dialled = timeout(EXCHANGE, self.dialer.websocket(request)).await.map_err(|_| too_late("the handshake"))?;
-        let (stream, already_read) = dialled?;
+        let (stream, already_read) = dialled.map_err(refused)?;
         Ok(Socket::new(stream, already_read, SOCKET).await)
     }
 
@@ -117,6 +117,20 @@ fn or_root(path: &str) -> &str {
 
 fn too_late(what: &str) -> Failure {
     Failure::new(Code::ProviderTimeout, "Decthings did not answer in time.").detail(format!("{what}: {EXCHANGE:?}"))
+}
+
+/// No key is in the handshake, so a status that refuses it is about the address.
+fn refused(refusal: WebSocketRefusal) -> Failure {
+    match refusal {
+        WebSocketRefusal::Status(
+            status @ (StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::METHOD_NOT_ALLOWED),
+        ) => Failure::new(
+            Code::ProviderRefused,
+            "Decthings has no terminals at this address. Is ws_url configured right?",
+        )
+        .detail(format!("status {} instead of 101", status.as_u16())),
+        other => other.into(),
+    }
 }
 
 /// Every outcome of a call is told with 200; other statuses are about the way to it.

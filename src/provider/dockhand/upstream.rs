@@ -147,13 +147,18 @@ impl DockhandUpstream {
     fn take_early(&mut self, incoming: Incoming, target: &DockhandTarget) -> Result<(), Failure> {
         let mut early = std::mem::take(&mut self.early);
         let is_message = matches!(incoming, Incoming::Message(..));
+        let is_nonsense = matches!(incoming, Incoming::Broken(..)) || is_message;
         let happened = self.take(incoming, &mut early);
         self.early = early;
         match happened {
             None => Ok(()),
             // With nothing before it, this is no terminal; behind some output, it is the end of one.
             Some(Happened::Failed(failure)) if self.early.is_empty() => Err(match failure.code {
-                Code::ProviderLost if is_message => refusal::in_words(&failure.detail, target),
+                Code::ProviderLost if is_message && self.over => refusal::in_words(&failure.detail, target),
+                // What was said is no word of Dockhand's, or no WebSocket.
+                Code::ProviderLost if is_nonsense => {
+                    Failure::new(Code::ProviderUnavailable, failure.message).detail(failure.detail)
+                }
                 Code::ProviderLost => Failure::new(
                     Code::ProviderUnavailable,
                     "Dockhand closed the connection before there was a terminal.",
@@ -214,7 +219,9 @@ impl DockhandUpstream {
             Incoming::Closed(Some(code)) => lost(LOST, format!("closed with {code}, without an exit")),
             Incoming::Closed(None) => lost(LOST, "closed without an exit".to_owned()),
             Incoming::Ended => lost(LOST, "ended without a Close".to_owned()),
-            Incoming::Broken(_, why) => lost(LOST, why.to_owned()),
+            Incoming::Broken(_, why) => {
+                lost("Dockhand broke the WebSocket protocol; the terminal was closed.", why.to_owned())
+            }
             Incoming::Lost(why) => lost(LOST, why),
             Incoming::Message(..) => lost(LOST, "a message is no end".to_owned()),
         }

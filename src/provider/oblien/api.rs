@@ -261,8 +261,11 @@ fn number(value: &Value) -> Option<String> {
 
 fn refused(refusal: WebSocketRefusal) -> Failure {
     match refusal {
-        WebSocketRefusal::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-            refusal::token_refused().detail("the WebSocket's upgrade")
+        WebSocketRefusal::Status(StatusCode::UNAUTHORIZED) => {
+            refusal::token_refused().detail("the WebSocket's upgrade: status 401")
+        }
+        WebSocketRefusal::Status(StatusCode::FORBIDDEN) => {
+            refusal::shut_out().detail("the WebSocket's upgrade: status 403")
         }
         WebSocketRefusal::Status(StatusCode::NOT_FOUND) => Failure::new(
             Code::ProviderNotRunning,

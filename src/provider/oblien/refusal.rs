@@ -75,10 +75,7 @@ impl Refusal {
     pub(super) fn data(&self) -> Failure {
         let (code, message) = match self.status {
             401 => return token_refused().detail(self.detail()),
-            403 => (
-                Code::ProviderRefused,
-                "Oblien's gateway lets nobody into this workspace. Is public access on in its network settings?",
-            ),
+            403 => return shut_out().detail(self.detail()),
             404 | 405 | 410 => (
                 Code::ProviderNotRunning,
                 "The workspace has no terminals to offer there: there is no such runtime, or its access was disabled.",
@@ -103,6 +100,12 @@ impl Refusal {
     pub(super) fn detail(&self) -> String {
         format!("status {}, error {:?}", self.status, self.word)
     }
+}
+
+/// The gateway does not forward to the workspace, whoever asks.
+pub(super) fn shut_out() -> Failure {
+    let message = "Oblien's gateway lets nobody into this workspace. Is public access on in its network settings?";
+    Failure::new(Code::ProviderRefused, message)
 }
 
 /// The token is refused and no other can be had.
