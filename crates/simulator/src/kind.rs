@@ -45,6 +45,9 @@ pub trait Simulator: Any + fmt::Debug + Send + Sync {
     /// Shells that live now, those being hung up included.
     fn sessions(&self) -> usize;
 
+    /// Connections that are open now.
+    fn connections(&self) -> usize;
+
     /// Stops listening, drops every connection, and waits until every shell is gone.
     fn shutdown(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
@@ -62,6 +65,10 @@ macro_rules! simulators {
 
             fn sessions(&self) -> usize {
                 self.sessions()
+            }
+
+            fn connections(&self) -> usize {
+                self.connections()
             }
 
             fn shutdown(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {

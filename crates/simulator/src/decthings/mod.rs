@@ -261,6 +261,12 @@ impl Decthings {
         self.server.site.sessions()
     }
 
+    /// Connections that are open now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.server.site.connections()
+    }
+
     /// The ids of the sessions that can be called, the oldest first.
     #[must_use]
     pub fn terminals(&self) -> Vec<String> {

@@ -267,6 +267,12 @@ impl Eci {
         self.server.site.sessions()
     }
 
+    /// Connections that are open now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.server.site.connections()
+    }
+
     /// What has happened so far.
     #[must_use]
     pub fn counters(&self) -> Counters {

@@ -79,8 +79,12 @@ pub(crate) const RESERVED_BITS: Description =
     line("reserved-bits", Stage::Session, BYTES, "One frame has all its reserved bits set.");
 pub(crate) const MASKED: Description =
     line("masked", Stage::Session, BYTES, "One frame is masked, as only a client's may be.");
-pub(crate) const OVERSIZE: Description =
-    line("oversize", Stage::Session, "payload bytes (16777217)", "One frame is of this size.");
+pub(crate) const OVERSIZE: Description = line(
+    "oversize",
+    Stage::Session,
+    "payload bytes[@output bytes before it] (16777217@0)",
+    "One frame is of this size.",
+);
 
 /// Checks a kind's table: every name parses, to a fault of the line's stage that prints as it was written, and every
 /// line is one sentence.

@@ -208,6 +208,8 @@ faults! {
         Oversize {
             /// Payload bytes of the frame. The default is one more than 16 MiB, the usual limit of WebSocket libraries.
             size: u64 = 16 * 1024 * 1024 + 1,
+            /// Output bytes before it.
+            after: u64 = 0,
         } => Session "oversize",
 
         // What both Alibaba kinds have.
@@ -447,15 +449,8 @@ faults! {
 }
 
 impl Fault {
-    /// The faults of PAI-DLC.
-    #[doc(hidden)]
-    pub const ALL: &'static [Description] = crate::pai_dlc::FAULTS;
-
     /// The output bytes to deliver before this fault strikes, if it is one that strikes once within a session.
     pub(crate) fn after(&self) -> Option<u64> {
-        match self {
-            Self::Oversize { .. } => Some(0),
-            _ => self.fields().iter().find(|(name, _)| *name == "after").and_then(|(_, value)| value.parse().ok()),
-        }
+        self.fields().iter().find(|(name, _)| *name == "after").and_then(|(_, value)| value.parse().ok())
     }
 }

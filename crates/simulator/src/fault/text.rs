@@ -72,7 +72,7 @@ mod tests {
         for text in [
             "close=4000@17",
             "fin=5",
-            "oversize=99",
+            "oversize=99@5",
             "fragments=1",
             "link-foreign-host=a.example:1",
             "upgrade-403",

@@ -151,7 +151,7 @@ impl<'a, S: Messages, K: Samples> Outlet<'a, S, K> {
                 let frame = short_frame(self.samples.wire(), &payload, Some([0x12, 0x34, 0x56, 0x78]));
                 self.conn.write_raw(&frame).await.map_err(|_| Stop::ClientLost)?;
             }
-            Fault::Oversize { size } => self.oversize(size).await.map_err(|_| Stop::ClientLost)?,
+            Fault::Oversize { size, .. } => self.oversize(size).await.map_err(|_| Stop::ClientLost)?,
             other => return Ok(Some(other)),
         }
         Ok(None)
