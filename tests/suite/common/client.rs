@@ -161,6 +161,11 @@ impl Client {
         self.ws.send(Message::text(message.to_string())).await.unwrap();
     }
 
+    /// Says it, unless the connection is over.
+    pub(crate) async fn try_saying(&mut self, message: Value) {
+        let _ = self.ws.send(Message::text(message.to_string())).await;
+    }
+
     /// Types, as binary.
     pub(crate) async fn type_bytes(&mut self, bytes: &[u8]) {
         self.ws.send(Message::binary(bytes.to_vec())).await.unwrap();
@@ -169,6 +174,11 @@ impl Client {
     /// Types, as text.
     pub(crate) async fn type_text(&mut self, text: &str) {
         self.say(json!({ "operation": "stdin", "data": text })).await;
+    }
+
+    /// Types, unless the connection is over.
+    pub(crate) async fn try_typing(&mut self, text: &str) {
+        self.try_saying(json!({ "operation": "stdin", "data": text })).await;
     }
 
     /// Runs a line in the shell and returns what it printed, without prompt and echo. The markers are split in the

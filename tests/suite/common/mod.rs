@@ -7,7 +7,7 @@ mod relay;
 mod site;
 mod terminal;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub(crate) use client::{Client, Connect};
+pub(crate) use client::{Client, Closed, Connect};
 pub(crate) use demo::Demo;
 pub(crate) use relay::Relay;
 pub(crate) use site::{Link, Site};
@@ -30,7 +30,10 @@ pub(crate) use terminal::Terminal;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What runs in the terminals.
-const SHELL: [&str; 3] = ["/bin/bash", "--norc", "--noprofile"];
+pub(crate) const SHELL: [&str; 3] = ["/bin/bash", "--norc", "--noprofile"];
+
+/// A port that the kernel picks.
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Every provider of a [`World`].
 pub(crate) const PROVIDERS: [&str; 6] = ["local", "pai", "eci", "dockhand", "oblien", "decthings"];
@@ -40,6 +43,11 @@ pub(crate) const PROVIDERS: [&str; 6] = ["local", "pai", "eci", "dockhand", "obl
 pub(crate) struct World {
     pub(crate) simulator: PaiDlc,
     pub(crate) others: Vec<(Kind, Box<dyn Simulator>)>,
+    running: Proxy,
+}
+
+/// A proxy alone.
+pub(crate) struct Proxy {
     pub(crate) admin: SocketAddr,
     /// Where the proxy listens, which is where clients look for it unless `server.public_url` says otherwise.
     pub(crate) proxy: SocketAddr,
@@ -49,6 +57,14 @@ pub(crate) struct World {
 }
 
 impl Deref for World {
+    type Target = Proxy;
+
+    fn deref(&self) -> &Proxy {
+        &self.running
+    }
+}
+
+impl Deref for Proxy {
     type Target = Site;
 
     fn deref(&self) -> &Site {
@@ -71,17 +87,6 @@ impl World {
 
     /// A proxy in front of a simulator that runs already.
     pub(crate) async fn around(simulator: PaiDlc, change: impl FnOnce(&mut Value)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
-        std::fs::write(folder.path().join("cert.pem"), cert.pem()).unwrap();
-        std::fs::write(folder.path().join("key.pem"), signing_key.serialize_pem()).unwrap();
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listeners = Listeners::bind(any, Some(any)).unwrap();
-        let address = listeners.tls.local_addr().unwrap();
-        let admin = listeners.admin.as_ref().unwrap().local_addr().unwrap();
-        let (key, hash) = polytty::auth::new_key().unwrap();
-        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut others = Vec::new();
         let (mut providers, mut targets) = (Vec::new(), Vec::new());
         let mut add = |name: &str, mut line: Value| {
@@ -91,12 +96,41 @@ impl World {
         };
         add("pai", simulator.ready_line());
         for kind in [Kind::Eci, Kind::Dockhand, Kind::Oblien, Kind::Decthings] {
-            let start = Start { listen: any, allow_remote: false, shell: Some(SHELL.map(str::to_owned).into()) };
-            let other = kind.start(start).await.unwrap();
+            let other = simulate(kind).await;
             add(kind.as_str(), other.ready_line());
             others.push((kind, other));
         }
         providers.push(json!({ "name": "local", "kind": "local", "commands": [SHELL, ["/bin/sh", "-c", "exit 7"]] }));
+        let running = Proxy::start(providers, targets, change);
+        Self { simulator, others, running }
+    }
+
+    /// The simulator behind a provider that is not `pai`.
+    pub(crate) fn other(&self, kind: Kind) -> &dyn Simulator {
+        &*self.others.iter().find(|(other, _)| *other == kind).unwrap().1
+    }
+
+    /// Takes the proxy down as SIGTERM does, in the background.
+    pub(crate) fn drain(self) -> (tokio::task::JoinHandle<bool>, Vec<Box<dyn Simulator>>) {
+        let mut simulators: Vec<Box<dyn Simulator>> = vec![Box::new(self.simulator)];
+        simulators.extend(self.others.into_iter().map(|(_, other)| other));
+        (tokio::spawn(self.running.drain()), simulators)
+    }
+}
+
+impl Proxy {
+    /// A proxy with these `[[providers]]`, and what a session is opened with at each, by name.
+    pub(crate) fn start(providers: Vec<Value>, targets: Vec<(String, Value)>, change: impl FnOnce(&mut Value)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+        std::fs::write(folder.path().join("cert.pem"), cert.pem()).unwrap();
+        std::fs::write(folder.path().join("key.pem"), signing_key.serialize_pem()).unwrap();
+        let listeners = Listeners::bind(ANY, Some(ANY)).unwrap();
+        let address = listeners.tls.local_addr().unwrap();
+        let admin = listeners.admin.as_ref().unwrap().local_addr().unwrap();
+        let (key, hash) = polytty::auth::new_key().unwrap();
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut configuration = json!({
             "server": { "listen": address, "public_url": format!("https://{address}"), "admin_listen": admin },
             "tls": { "cert": "cert.pem", "key": "key.pem" },
@@ -111,7 +145,7 @@ impl World {
         let app = App::start(loaded.config, listeners, None).unwrap();
         let reached_at = configuration["server"]["public_url"].as_str().and_then(|url| url.strip_prefix("https://"));
         let site = Site::new(reached_at.unwrap().parse().unwrap(), key, targets, cert.der().clone());
-        Self { simulator, others, admin, proxy: address, site, app, folder }
+        Self { admin, proxy: address, site, app, folder }
     }
 
     /// A file with the certificate that clients have to trust.
@@ -119,17 +153,16 @@ impl World {
         self.folder.path().join("cert.pem")
     }
 
-    /// The simulator behind a provider that is not `pai`.
-    pub(crate) fn other(&self, kind: Kind) -> &dyn Simulator {
-        &*self.others.iter().find(|(other, _)| *other == kind).unwrap().1
+    /// Takes it down as SIGTERM does; whether everybody left in time.
+    pub(crate) async fn drain(self) -> bool {
+        self.app.drain().await
     }
+}
 
-    /// Takes the proxy down as SIGTERM does, in the background.
-    pub(crate) fn drain(self) -> (tokio::task::JoinHandle<bool>, Vec<Box<dyn Simulator>>) {
-        let mut simulators: Vec<Box<dyn Simulator>> = vec![Box::new(self.simulator)];
-        simulators.extend(self.others.into_iter().map(|(_, other)| other));
-        (tokio::spawn(self.app.drain()), simulators)
-    }
+/// A simulator of some kind, with [`SHELL`] behind it.
+pub(crate) async fn simulate(kind: Kind) -> Box<dyn Simulator> {
+    let start = Start { listen: ANY, allow_remote: false, shell: Some(SHELL.map(str::to_owned).into()) };
+    kind.start(start).await.unwrap()
 }
 
 /// Asks again until there is an answer; fails when there is none for too long.
