@@ -23,7 +23,7 @@ const PACED: [Trial; 4] = [
     Trial { provider: "dockhand", stalled: 20, each: 1280 << 10 },
 ];
 
-/// These share one, which waits for nobody. Fewer of them, since their terminals never stop talking: a workspace of
+/// These share one, which waits for nobody where there are several. Fewer of them, since their terminals never stop talking: a workspace of
 /// Oblien has ten terminals, and each of ours is a busy loop.
 const SHARED: [Trial; 2] = [
     Trial { provider: "oblien", stalled: 8, each: 1280 << 10 },
@@ -91,6 +91,32 @@ async fn on_a_shared_connection_a_stalled_reader_is_let_go_and_finds_the_end_whe
         assert!(back.run("echo back").await.ends_with("back\r\n"));
         clients.extend([back, neighbour]);
         end(&demo, &clients).await;
+    }
+    assert_eq!(demo.terminate().await, 0);
+}
+
+/// A slow client whose terminal has the connection to itself is waited for, as it would be on a connection of its own.
+#[tokio::test]
+async fn who_is_alone_on_a_shared_connection_gets_all_of_a_flood_that_outruns_its_client() {
+    const FLOOD: usize = 20_000_000;
+    let demo = Demo::start().await;
+    for provider in ["oblien", "decthings"] {
+        let mut client = demo.open(provider).await;
+        client.type_text(&format!("yes | head -c {FLOOD}; exit\r")).await;
+        let mut sent = 0;
+        // Nobody reads: wait until nothing moves any more, and a little longer.
+        eventually(async || {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let now = demo.session(&client.session).await["bytes_out"].as_u64().unwrap();
+            let is_still = now == std::mem::replace(&mut sent, now) && now > 100_000;
+            is_still.then_some(())
+        })
+        .await;
+        assert!(sent < FLOOD as u64, "{provider}: nobody had to wait");
+        let closed = client.drain().await;
+        assert_eq!(closed.code, 1000, "{provider}: {closed:?}");
+        let lines = client.output.windows(3).filter(|window| window == b"y\r\n").count();
+        assert_eq!(lines, FLOOD / 2, "{provider}");
     }
     assert_eq!(demo.terminate().await, 0);
 }

@@ -232,6 +232,7 @@ impl Hub {
         let mut next = self.catch_up(now);
         self.start_calls(now);
         next = earlier(next, self.leftovers.next());
+        next = earlier(next, self.pace(now));
         if let Link::Open(_) = self.link {
             let aftermath = self.aftermath(now).filter(|_| !self.creates.is_empty());
             next = earlier(next, earlier(self.list_at, aftermath));

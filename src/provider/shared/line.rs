@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use polytty_dialect::{Code, Exit, Size};
+use tokio::time::Instant;
 
-use super::{Bell, CHOKED, FULL, SharedUpstream};
+use super::{Bell, CHOKED, FULL, HELD, PATIENCE, SharedUpstream};
 use crate::provider::{Failure, Happened};
 
 /// Notices that may wait for a session. At the bound a further one is left out: so many say the same.
@@ -39,6 +40,12 @@ pub(super) struct State {
     over: Option<Over>,
     /// Whether the session has been told that it must not wait any longer, since the line was last below [`FULL`].
     pressed: bool,
+    /// Whether the session has the connection to itself, so that it may pace it.
+    sole: bool,
+    /// Since when the hub waits for the session, and the offset up to which that had taken output then.
+    held: Option<(Instant, u64)>,
+    /// The hub has waited for [`PATIENCE`] in vain, since the line was last below [`FULL`].
+    tired: bool,
     input: Queue,
     /// The latest size, and the offset of the input that stands before it.
     size: Option<(u64, Size)>,
@@ -83,15 +90,37 @@ impl Line {
             // Who leaves reads no more.
             if !state.leaving {
                 state.output.push(output);
-                state.choked = state.output.len() >= CHOKED;
+                state.choked = state.output.len() >= state.bound();
             }
         });
     }
 
-    /// Whether the hub is to stop reading until the session has taken what is there; the bell rings then. It lasts as
-    /// long as the session's task waits for its turn, never for a client.
+    /// Whether the hub is to stop reading until the session has taken what is there; the bell rings then. Where others
+    /// use the connection, it lasts as long as the session's task waits for its turn, never for a client.
     pub(crate) fn is_choked(&self) -> bool {
         self.0.lock().choked
+    }
+
+    /// Says whether the session has the connection to itself. If so, it may pace it as its client reads, until it has
+    /// taken nothing for [`PATIENCE`]; when that will be, if the hub waits for it.
+    pub(crate) fn pace(&self, sole: bool, now: Instant) -> Option<Instant> {
+        let mut state = self.0.lock();
+        let paced = state.paces();
+        state.sole = sole;
+        let until = state.wait_until(now);
+        if state.paces() || !paced {
+            return until;
+        }
+        // It has the time of any other line now: its client is to be let go if need be.
+        let is_choked = state.output.len() >= CHOKED;
+        let unchokes = std::mem::replace(&mut state.choked, is_choked) && !is_choked;
+        let session = if state.output.len() > FULL { state.session.take() } else { None };
+        drop(state);
+        session.into_iter().for_each(Waker::wake);
+        if unchokes {
+            self.0.unchoke();
+        }
+        None
     }
 
     /// Tells the client something that does not end the session, such as a gap in the output, behind what was
@@ -202,12 +231,13 @@ impl State {
             return self.notices.pop_front().map(|(_, notice)| Happened::Notice(notice));
         }
         let left = self.output.len().saturating_sub(budget);
-        let presses = left >= CHOKED || (left > FULL && budget == 0);
+        let presses = !self.paces() && (left >= CHOKED || (left > FULL && budget == 0));
         if presses && !std::mem::replace(&mut self.pressed, true) {
             return Some(Happened::CannotWait);
         }
         if self.output.take(output, budget, notice_at) > 0 {
             self.pressed &= self.output.len() > FULL;
+            self.tired &= self.output.len() > FULL;
             return Some(Happened::Output);
         }
         if self.output.len() > 0 {
@@ -221,7 +251,32 @@ impl State {
 
     /// Whether the hub, which had stopped reading for this line, may read again. True once.
     pub(super) fn unchokes(&mut self) -> bool {
-        self.choked && self.output.len() < FULL && std::mem::take(&mut self.choked)
+        self.choked && self.output.len() < self.bound().min(FULL) && std::mem::take(&mut self.choked)
+    }
+
+    /// Whether the hub waits for this session rather than have it let its client go.
+    fn paces(&self) -> bool {
+        self.sole && !self.tired && !self.leaving
+    }
+
+    /// Output at which the hub stops reading, in bytes.
+    fn bound(&self) -> usize {
+        if self.paces() { HELD } else { CHOKED }
+    }
+
+    /// Until when the hub waits for the session, if it does.
+    fn wait_until(&mut self, now: Instant) -> Option<Instant> {
+        if !self.choked || !self.paces() {
+            self.held = None;
+            return None;
+        }
+        let (since, at) = self.held.get_or_insert((now, self.output.start));
+        if *at != self.output.start {
+            (*since, *at) = (now, self.output.start);
+        }
+        let until = *since + PATIENCE;
+        self.tired = until <= now;
+        (!self.tired).then_some(until)
     }
 
     pub(super) fn wait(&mut self, session: &Waker) {

@@ -23,6 +23,9 @@ pub(super) const REPLY_WITHIN: Duration = Duration::from_secs(60);
 /// How long the service may take to subscribe or to terminate.
 const SOON: Duration = Duration::from_secs(15);
 
+/// What is left of that time when the replies have to be read for, whatever is before them.
+const MARGIN: Duration = Duration::from_secs(5);
+
 pub(super) struct Connection {
     pub(super) socket: Socket<Stream>,
     pub(super) calls: Calls,
@@ -82,6 +85,11 @@ impl Connection {
         self.subscribing += usize::from(matches!(what, What::Subscribe(_)));
         let id = self.calls.push(call, &mut self.outbox);
         self.pending.insert(id, Pending { what, by: Instant::now() + within });
+    }
+
+    /// Whether the replies that are waited for may wait behind output.
+    pub(super) fn has_time(&self, now: Instant) -> bool {
+        self.pending.values().all(|pending| pending.by > now + MARGIN && !matches!(pending.what, What::Launch(_)))
     }
 
     /// What the reply of this id is for.

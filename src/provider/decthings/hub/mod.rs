@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::link::{Link, Outage};
-use self::terminal::{Doing, Terminal};
+use self::terminal::{Doing, Subscription, Terminal};
 use super::service::Service;
 use super::words;
 use crate::provider::Failure;
@@ -129,6 +129,7 @@ impl Hub {
         }
         self.poll_posts(cx);
         self.poll_bell(cx);
+        self.pace();
         self.poll_link(cx);
         self.poll_send(cx);
         self.clear_leftovers();
@@ -136,6 +137,19 @@ impl Hub {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// Lets a terminal that has the connection to itself pace it, as long as no reply behind its output is urgent.
+    fn pace(&mut self) {
+        let now = Instant::now();
+        let is_sole = self.terminals.len() == 1
+            && self.launches.is_empty()
+            && matches!(&self.link, Link::Up(connection) if connection.has_time(now));
+        for terminal in self.terminals.values() {
+            if let Some(line) = &terminal.line {
+                line.pace(is_sole && terminal.events == Subscription::Live, now);
+            }
+        }
     }
 
     fn poll_orders(&mut self, cx: &mut Context<'_>) {

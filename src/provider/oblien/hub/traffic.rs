@@ -35,7 +35,19 @@ impl Hub {
         was_rung
     }
 
-    /// Reads one turn, unless a session's task has yet to take what came before. Whether anything was read.
+    /// Lets a terminal that has the connection to itself pace it; until when it may.
+    pub(super) fn pace(&self, now: Instant) -> Option<Instant> {
+        let is_sole = self.terminals.len() == 1
+            && self.creates.is_empty()
+            && self.attaches.is_empty()
+            && self.deletes.is_empty()
+            && (self.creating, self.deleting) == (0, 0)
+            && matches!(self.link, Link::Open(_));
+        let paced = self.terminals.values().map(|terminal| terminal.line.pace(is_sole && !terminal.is_catching(), now));
+        paced.flatten().min()
+    }
+
+    /// Reads one turn, unless a session has yet to take what came before. Whether anything was read.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
         let Link::Open(socket) = &mut self.link else { return false };
         if self.terminals.values().any(|terminal| terminal.line.is_choked()) {

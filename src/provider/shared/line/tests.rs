@@ -1,5 +1,6 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 
@@ -114,6 +115,60 @@ fn a_full_line_presses_once_and_loses_nothing() {
         bell.poll_rung(&mut Context::from_waker(Waker::noop()), &mut lines).is_ready(),
         "the hub is called to read on"
     );
+}
+
+fn called(bell: &Bell) -> bool {
+    bell.poll_rung(&mut Context::from_waker(Waker::noop()), &mut Vec::new()).is_ready()
+}
+
+#[test]
+fn who_is_alone_on_a_connection_paces_it_for_as_long_as_its_client_reads() {
+    let (bell, line, mut upstream) = line();
+    let mut now = Instant::now();
+    assert_eq!(line.pace(true, now), None);
+    line.deliver(&vec![b'x'; FULL + HELD]);
+    assert!(line.is_choked());
+    for _ in 0..10 {
+        assert_eq!(line.pace(true, now), Some(now + PATIENCE));
+        assert_eq!(poll(&mut *upstream, 0).0, "pending", "it may take its time");
+        now += PATIENCE / 2;
+        assert_eq!(poll(&mut *upstream, 1).0, "Output");
+    }
+    assert_eq!(poll(&mut *upstream, FULL).1.len(), FULL);
+    assert!(!line.is_choked());
+    assert!(called(&bell), "the hub is called to read on");
+    assert_eq!(line.pace(true, now), None);
+}
+
+#[test]
+fn a_client_that_takes_nothing_for_too_long_is_let_go_even_where_it_is_alone() {
+    let (bell, line, mut upstream) = line();
+    let now = Instant::now();
+    line.pace(true, now);
+    line.deliver(&vec![b'x'; FULL + 1]);
+    line.pace(true, now);
+    assert_eq!(line.pace(true, now + PATIENCE - Duration::from_millis(1)), Some(now + PATIENCE));
+    assert_eq!(poll(&mut *upstream, 0).0, "pending");
+    assert_eq!(line.pace(true, now + PATIENCE), None);
+    assert!(!line.is_choked());
+    assert!(called(&bell), "the hub is called to read on");
+    assert_eq!(poll(&mut *upstream, 0).0, "CannotWait");
+    assert_eq!(poll(&mut *upstream, FULL).1.len(), FULL);
+    // It has caught up, and may pace again.
+    line.deliver(&[b'x'; HELD]);
+    assert!(line.is_choked());
+}
+
+#[test]
+fn who_is_alone_no_more_paces_no_more() {
+    let (bell, line, mut upstream) = line();
+    let now = Instant::now();
+    line.pace(true, now);
+    line.deliver(&[b'x'; FULL + 1]);
+    assert_eq!(poll(&mut *upstream, 0).0, "pending");
+    assert_eq!(line.pace(false, now), None);
+    assert!(called(&bell), "the hub is called to read on");
+    assert_eq!(poll(&mut *upstream, 0).0, "CannotWait");
 }
 
 #[tokio::test]
