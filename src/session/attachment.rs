@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
 use super::ending::close_frame;
+use super::questions::Questions;
 use super::{Ending, SessionId};
 use crate::provider::Failure;
 use crate::socket::{DRAIN, Incoming, Socket};
@@ -48,6 +49,8 @@ pub struct Attachment {
     unconfirmed: Option<Unconfirmed>,
     heard: bool,
     wants_screen: bool,
+    /// The offset behind what was shown before, and the filter for it, where the dialect cannot say so.
+    repeated: Option<(u64, Questions)>,
     /// What is left of a synthetic piece, which goes out before anything else.
     backlog: Bytes,
     ignored_fields: u64,
@@ -87,6 +90,7 @@ impl Attachment {
             unconfirmed: None,
             heard: false,
             wants_screen: false,
+            repeated: None,
             backlog: Bytes::new(),
             ignored_fields: 0,
         }
@@ -133,6 +137,11 @@ impl Attachment {
             self.output(piece, &mut outbox);
         }
         let _ = timeout_at(deadline, poll_fn(|cx| self.poll_flushed(cx))).await;
+        if let Some((_, questions)) = self.repeated.take() {
+            let mut held = Vec::new();
+            questions.end(&mut held);
+            self.dialect.output(&held, &mut outbox);
+        }
         self.dialect.finish(&mut outbox);
         let message = ending.message();
         match (ending, ending.code()) {
@@ -183,7 +192,11 @@ impl Attachment {
     }
 
     /// Says that the next `bytes` of output were shown by a terminal before, and that `missing` before them are gone.
+    /// To a client whose dialect has no word for that, they are shown without their questions.
     pub(super) fn replay(&mut self, bytes: u64, missing: u64) {
+        if bytes > 0 && !self.dialect.has_resume() {
+            self.repeated = Some((self.position + bytes, Questions::default()));
+        }
         self.tell(&ServerEvent::Replay { bytes, missing });
     }
 
@@ -278,10 +291,28 @@ impl Attachment {
 
     /// Sends output. Call it only after [`Attachment::poll_flushed`] was ready.
     pub(super) fn output(&mut self, bytes: &[u8], outbox: &mut Outbox) {
-        self.dialect.output(bytes, outbox);
+        let fresh = if self.repeated.is_some() { self.repeat(bytes, outbox) } else { bytes };
+        self.dialect.output(fresh, outbox);
         self.socket.send(outbox);
         outbox.clear();
         self.position += bytes.len() as u64;
+    }
+
+    /// Sends what of `bytes` was shown before without its questions; what is left of them.
+    fn repeat<'b>(&mut self, bytes: &'b [u8], outbox: &mut Outbox) -> &'b [u8] {
+        let Some((until, mut questions)) = self.repeated.take() else { return bytes };
+        let known = usize::try_from(until - self.position).unwrap_or(usize::MAX).min(bytes.len());
+        let (known, fresh) = bytes.split_at(known);
+        let mut shown = Vec::with_capacity(known.len());
+        questions.cut(known, &mut shown);
+        if fresh.is_empty() {
+            self.repeated = Some((until, questions));
+        } else {
+            // A sequence that goes on in what is new was not seen whole before.
+            questions.end(&mut shown);
+        }
+        self.dialect.output(&shown, outbox);
+        fresh
     }
 
     /// The session's offset behind the output that was sent to it.

@@ -9,6 +9,7 @@ mod ending;
 mod info;
 mod open;
 mod pump;
+mod questions;
 mod registry;
 mod ring;
 mod screen;

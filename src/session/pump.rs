@@ -14,6 +14,7 @@ mod output;
 mod watch;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -41,6 +42,9 @@ const TURN: usize = 64 * 1024;
 /// Scratch memory that a thread keeps from one turn to the next, in bytes. What a large message made grow beyond it
 /// is given back.
 const SCRATCH: usize = 4 * TURN;
+
+/// Gaps in the output that are told to who comes back. Beyond that, so many are told that another one says little new.
+const MAX_GAPS: usize = 16;
 
 #[derive(Default)]
 struct Scratch {
@@ -82,8 +86,8 @@ pub(super) struct Pump<'a> {
     last: u64,
     /// The offset behind what terminals before that one have shown, and may have answered.
     shown: u64,
-    /// The last gap in the output, and the offset that it stands at.
-    gap: Option<(u64, Failure)>,
+    /// Gaps in the output that is held, each with the offset that it stands at; the last [`MAX_GAPS`] of them.
+    gaps: VecDeque<(u64, Failure)>,
     /// The client's end of input, told once `typed` has gone out.
     eof: bool,
     /// The upstream's end, told once all output has gone out.
@@ -142,7 +146,7 @@ impl<'a> Pump<'a> {
             way_back,
             last: 0,
             shown: 0,
-            gap: None,
+            gaps: VecDeque::new(),
             over: None,
             input_held: false,
             viewers: Vec::new(),

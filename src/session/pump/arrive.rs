@@ -65,7 +65,7 @@ impl Pump<'_> {
         if repeated > 0 || missing > 0 {
             client.replay(repeated, missing);
         }
-        if let Some((_, gap)) = self.gap.as_ref().filter(|(at, _)| from <= *at) {
+        for (_, gap) in self.gaps.iter().filter(|(at, _)| from <= *at) {
             client.notice(gap);
         }
         if let Some(notice) = self.untold.take() {

@@ -6,7 +6,7 @@ use polytty_dialect::{Code, Outbox};
 use tokio::time::Instant;
 
 use super::arrive::RESET;
-use super::{Pump, TURN, with_scratch};
+use super::{MAX_GAPS, Pump, TURN, with_scratch};
 use crate::provider::{Failure, Happened};
 use crate::session::Ending;
 
@@ -66,7 +66,12 @@ impl Pump<'_> {
         let code = notice.code.slug();
         tracing::info!(session = %self.task.session.id, code, detail = ?notice.detail, "session notice");
         if notice.code == Code::OutputGap {
-            self.gap = Some((self.ring.end(), notice.clone()));
+            let start = self.ring.start();
+            self.gaps.retain(|(at, _)| *at >= start);
+            if self.gaps.len() >= MAX_GAPS {
+                self.gaps.pop_front();
+            }
+            self.gaps.push_back((self.ring.end(), notice.clone()));
         } else if self.client.is_none() {
             self.untold = Some(notice.clone());
         }

@@ -13,7 +13,7 @@ const BEL: u8 = 0x07;
 
 /// What a terminal is in the middle of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum State {
+pub(in crate::session) enum State {
     /// Nothing: the next byte begins something.
     #[default]
     Ground,
@@ -70,7 +70,8 @@ impl State {
         (state == Self::Ground).then_some(passed)
     }
 
-    fn step(self, byte: u8) -> Self {
+    /// The state behind one more byte.
+    pub(in crate::session) fn step(self, byte: u8) -> Self {
         match (self, byte) {
             (_, ESC) => Self::Escape,
             (_, CAN | SUB) => Self::Ground,

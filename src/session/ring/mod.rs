@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use boundary::State;
 
+pub(super) use boundary::State as VtState;
+
 /// Output is forgotten in segments of a sixteenth of the bound, within these lengths in bytes. Only their boundaries
 /// are places of which it is known what a terminal was in the middle of.
 const SEGMENTS: usize = 16;

@@ -389,3 +389,45 @@ async fn the_scrollback_can_be_asked_for() {
     world.client.see(9).await;
     assert_eq!(world.session.scrollback().await.unwrap(), "\u{20ac} first".as_bytes());
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_be_told_of_a_replay_is_shown_it_without_the_questions_that_were_answered() {
+    let mut world = World::start(b"where \x1b[6nam I? \x1b[6", None).await;
+    world.client.see(19).await;
+    world.lose().await;
+    world.terminal.says(b"nand now? \x1b[6n.");
+    let (session, arrival) = (world.session.clone(), Arrival::default());
+    world.client = Client::speaking("raw", PIPE, &session, Role::Writer, arrival).await;
+    let mut output = Vec::new();
+    while !output.ends_with(b".") {
+        match world.client.next().await {
+            Incoming::Message(Kind::Binary, bytes) => output.extend_from_slice(&bytes),
+            other => panic!("{other:?} behind {output:?}"),
+        }
+    }
+    // What was not seen whole before was not answered.
+    let shown = b"where am I? \x1b[6nand now? \x1b[6n.";
+    assert!(output.ends_with(shown), "{:?}", String::from_utf8_lossy(&output));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_gap_in_what_is_shown_again_is_told() {
+    let mut world = World::start(b"one ", None).await;
+    let first = world.client.see(4).await;
+    for (name, text) in [("first", "two "), ("second", "three")] {
+        world.terminal.does(b"", Some(Happened::Notice(Failure::new(Code::OutputGap, name))));
+        world.terminal.says(text.as_bytes());
+    }
+    world.client.see(9).await;
+    let mut link = first.link().to_owned();
+    for (offset, expected) in [(4, &["first", "second"][..]), (5, &["second"]), (8, &["second"]), (9, &[])] {
+        world.lose().await;
+        world.client = world.come_back(&link, Some(offset)).await;
+        let count = usize::try_from(13 - offset).unwrap();
+        let seen = world.client.see(count).await;
+        let gaps: Vec<_> = seen.said.iter().filter(|said| said["code"] == "output_gap").collect();
+        let told: Vec<_> = gaps.iter().map(|gap| gap["message"].as_str().unwrap()).collect();
+        assert_eq!(told, expected, "from {offset} on");
+        link = seen.link().to_owned();
+    }
+}

@@ -192,10 +192,14 @@ impl Client {
     }
 
     async fn come_over(pipe: usize, session: &Session, role: Role, arrival: Arrival) -> Self {
+        Self::speaking("polytty.v1", pipe, session, role, arrival).await
+    }
+
+    async fn speaking(dialect: &str, pipe: usize, session: &Session, role: Role, arrival: Arrival) -> Self {
         let (ours, theirs) = duplex(pipe);
         let stream: ClientIo = Box::new(ours);
         let socket = Socket::new(stream, Bytes::new(), options(socket::Role::Server)).await;
-        let attachment = Attachment::new(socket, client_dialect("polytty.v1").unwrap(), role, arrival);
+        let attachment = Attachment::new(socket, client_dialect(dialect).unwrap(), role, arrival);
         assert!(session.attach(attachment).await.is_ok());
         Self(Socket::new(theirs, Bytes::new(), options(socket::Role::Client)).await)
     }
