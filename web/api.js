@@ -49,6 +49,27 @@ export async function mintSession(provider, size) {
   return call('POST', '/v1/sessions', { provider: provider.name, target: provider.target, size });
 }
 
+/**
+ * Mints a link to a session that is there.
+ * @param {'viewer'|'writer'} role
+ * @returns {Promise<{id: string, url: string, expires_in: number}>}
+ */
+export async function mintLink(session, role) {
+  return call('POST', `/v1/sessions/${encodeURIComponent(session)}/links`, { role });
+}
+
+/** Sessions that are there and that ended lately, the newest first, as the HTTP API shows them. */
+export async function listSessions() {
+  const { sessions } = await call('GET', '/v1/sessions');
+  return sessions;
+}
+
+/** Whether this browser was let in by a printed address. */
+export async function isSignedIn() {
+  const { signed_in: signedIn } = await call('GET', '/demo/login');
+  return signedIn;
+}
+
 /** Health is an extra: the list is shown without it when it cannot be had. */
 async function providerStates() {
   try {

@@ -1,27 +1,31 @@
 // The demo page: choose a provider, press one button, and a terminal fills the window.
 
-import { Refusal, listProviders, login, mintSession } from './api.js';
+import { Refusal, listProviders, listSessions, login, mintLink, mintSession } from './api.js';
 import { selectedChoice, showProviders } from './chooser.js';
-import { comeBack } from './reconnect.js';
-import { Attachment, Ledger } from './session.js';
+import { $, hideEnding, showEnding, state, titled } from './frame.js';
+import { Line } from './line.js';
+import { Ledger } from './session.js';
+import { showSessions } from './sessions.js';
+import { SharePanel } from './share.js';
 import { openTerminal } from './terminal.js';
 import { themeSwitch } from './theme.js';
 import { WirePanel } from './wire.js';
 import { PASTE_REFUSED, describeEnding, describeLock, describeNotice, describeRefusal } from './words.js';
 
-/** Characters of a remote title that are shown. */
-const TITLE_LIMIT = 80;
-
-const $ = (id) => document.getElementById(id);
-
-/** What is shown: the providers, and the one terminal with what it is attached by. */
-const page = { providers: [], provider: null, screen: null, attachment: null, ledger: null, returning: null, visit: 0 };
+/** What is shown: the providers, and the one terminal with the line to its session. */
+const page = { providers: [], provider: null, screen: null, line: null, visit: 0 };
 
 const wire = new WirePanel($('wire'), $('wire-toggle'), () => ({
-  attachment: page.attachment,
+  attachment: page.line?.attachment ?? null,
   size: page.screen?.size(),
   provider: page.provider,
 }));
+
+const share = new SharePanel(
+  () => page.line?.attachment.facts.session ?? null,
+  () => wire.show(false),
+);
+$('wire-toggle').addEventListener('click', () => share.show(false));
 
 themeSwitch($('theme'), () => page.screen?.restyle());
 $('providers').addEventListener('submit', (event) => {
@@ -57,19 +61,21 @@ async function showChooser(loginRefusal = null, hadSecret = false) {
   const visit = ++page.visit;
   try {
     const providers = await listProviders();
+    const sessions = await listSessions();
     if (visit !== page.visit) return;
     page.providers = providers;
-    unlock();
+    unlock(sessions);
   } catch (error) {
     if (visit !== page.visit) return;
     lock(loginRefusal instanceof Refusal ? loginRefusal : refusalOnly(error), hadSecret);
   }
 }
 
-function unlock() {
+function unlock(sessions) {
   $('locked').hidden = true;
   $('providers').hidden = false;
   showProviders($('provider-list'), page.providers, page.provider?.name);
+  showSessions($('sessions'), sessions, page.providers, takeUp);
   state('quiet', 'Ready');
   selectedChoice($('provider-list'))?.focus();
 }
@@ -80,132 +86,98 @@ function lock(refusal, hadSecret) {
   $('locked-words').textContent = words.words;
   $('locked').hidden = false;
   $('providers').hidden = true;
+  $('sessions').hidden = true;
   state('bad', words.state);
 }
 
 /** Opens a terminal at `provider` by a new link. */
 async function startTerminal(provider) {
   if (!provider) return;
+  await showTerminal(provider, `Asking for a link to ${provider.title}…`, (size) => mintSession(provider, size));
+}
+
+/** Goes on in a session that is there already, in place of whoever types there now. */
+async function takeUp(session) {
+  const provider = page.providers.find(({ name }) => name === session.provider) ?? { name: session.provider, title: session.provider, kind: session.kind };
+  await showTerminal(provider, `Asking for a link to the session at ${provider.title}…`, () => mintLink(session.id, 'writer'));
+}
+
+/** @param {(size: object) => Promise<{url: string}>} mint asks for the link */
+async function showTerminal(provider, words, mint) {
   closeTerminal();
   page.provider = provider;
   const visit = ++page.visit;
   view('session');
-  $('ending').hidden = true;
+  hideEnding();
   $('session-title').textContent = `Terminal at ${provider.title}`;
   page.screen = openTerminal($('terminal'), {
     text: (text) => {
-      if (page.attachment && !page.attachment.sendText(text)) state('warn', PASTE_REFUSED);
+      if (page.line && !page.line.attachment.sendText(text)) state('warn', PASTE_REFUSED);
     },
-    bytes: (bytes) => page.attachment?.sendBytes(bytes),
-    size: (size) => page.attachment?.resize(size),
-    title: (title) => titled(title),
+    bytes: (bytes) => page.line?.attachment.sendBytes(bytes),
+    size: (size) => page.line?.attachment.resize(size),
+    title: titled,
     leave: () => ($('leave').hidden ? $('again') : $('leave')).focus(),
   });
   page.screen.terminal.focus();
-  state('busy', `Asking for a link to ${provider.title}…`);
+  state('busy', words);
   try {
-    const { url } = await mintSession(provider, page.screen.size());
-    if (visit !== page.visit) return;
-    page.ledger = new Ledger();
-    attach(url);
+    const { url } = await mint(page.screen.size());
+    if (visit === page.visit) attach(url);
   } catch (error) {
     const refusal = refusalOnly(error);
-    if (visit === page.visit) finish(describeRefusal(refusal), () => startTerminal(provider));
+    if (visit === page.visit) finish(describeRefusal(refusal));
   }
 }
 
-/**
- * Redeems a link for the terminal that is shown. `ended` has the first word on how it came out.
- * @param {(ending: object, attachment: Attachment) => boolean} [ended] true when it took care of it
- */
-function attach(url, ended = () => false) {
+/** Redeems a link for the terminal that is shown. */
+function attach(url) {
   const { provider, screen } = page;
-  wire.reset();
-  $('ending').hidden = true;
-  $('leave').hidden = false;
-  state('busy', `Connecting to ${provider.title}…`);
-  const attachment = new Attachment(
+  page.line = new Line(
     url,
     {
-      ready: ({ cols, rows }) => {
-        page.returning?.done();
-        page.returning = null;
+      connecting: () => {
+        wire.reset();
+        hideEnding();
+        $('leave').hidden = false;
+        state('busy', `Connecting to ${provider.title}…`);
+      },
+      ready: ({ cols, rows }, attachment) => {
         state('live', `Connected to ${provider.title}`);
         screen.accept(true);
-        screen.terminal.focus();
+        if (!$('sharing').contains(document.activeElement)) screen.terminal.focus();
         const size = screen.size();
         // The window may have changed since the link was asked for.
         if (size.cols !== cols || size.rows !== rows) attachment.resize(size);
       },
-      output: (bytes, done) => {
-        // What still arrives for a terminal that was left has nowhere to go.
-        if (page.attachment === attachment) screen.terminal.write(bytes, done);
-        else done();
+      output: (bytes, done) => screen.terminal.write(bytes, done),
+      notice: (message) => state('warn', describeNotice(message)),
+      size: () => {},
+      viewers: (count) => share.viewers(count),
+      lost: (seconds) => {
+        const when = seconds > 0 ? `Coming back in ${seconds} s; what you type is kept.` : 'Coming back…';
+        state('warn', `Connection lost. ${when}`);
       },
-      notice: (message) => {
-        if (page.attachment === attachment) state('warn', describeNotice(message));
-      },
-      end: (ending) => {
-        if (page.attachment !== attachment || ended(ending, attachment)) return;
-        if (resumable(ending, attachment)) reconnect(attachment, ending);
-        else over(ending);
-      },
+      end: (ending) => finish(describeEnding(ending, provider.title)),
     },
-    page.ledger,
+    new Ledger(),
   );
-  page.attachment = attachment;
 }
 
-/** Whether the session is still there, and there is a link that leads back to it. */
-function resumable({ kind, code }, { resumeLink }) {
-  return resumeLink !== null && (kind === 'lost' || code === 'fell_behind');
-}
-
-/** Comes back to a session by the newest link of its last attachment, as often as it takes. */
-function reconnect(last, ending) {
-  const { resumeLink, offset } = last;
-  page.returning?.done();
-  page.returning = comeBack(resumeLink.expiresAt, {
-    wait: (seconds) => state('warn', `Connection lost. Coming back in ${seconds} s; what you type is kept.`),
-    tryOnce: (again) => {
-      attach(withOffset(resumeLink.url, offset), (failure, attachment) => {
-        if (attachment.resumeLink !== null) return false;
-        // It never got there. Whether the link was refused or nobody answered makes the difference.
-        if (failure.closeCode !== 1006 && failure.closeCode !== 1005) return false;
-        again();
-        return true;
-      });
-      state('warn', 'Connection lost. Coming back…');
-    },
-    giveUp: () => over(ending),
-  });
-}
-
-/** The session is over, or cannot be found again. */
-function over(ending) {
+/** It is over: what the terminal shows stays readable. */
+function finish(ending) {
   const { provider } = page;
-  page.returning?.done();
-  page.returning = null;
-  finish(describeEnding(ending, provider.title), () => startTerminal(provider));
-}
-
-/** Tells how it ended and offers the way on. What the terminal shows stays readable. */
-function finish({ tone, headline, detail, again }, proceed) {
   page.screen?.accept(false);
   $('leave').hidden = true;
-  $('ending').dataset.tone = tone;
-  $('ending-title').textContent = headline;
-  $('ending-detail').textContent = detail;
-  $('ending').hidden = false;
-  $('again').textContent = again;
-  $('again').onclick = proceed;
-  state(tone, headline);
-  $('again').focus();
+  $('share').hidden = true;
+  share.show(false);
+  share.viewers(0);
+  showEnding(ending, () => startTerminal(provider));
 }
 
 /** Ends the session; pressed before there is one, or a second time, it just goes back. */
 function leave() {
-  const { attachment } = page;
+  const attachment = page.line?.attachment;
   if (!attachment?.live || $('leave').dataset.pressed) {
     showChooser();
     return;
@@ -216,15 +188,17 @@ function leave() {
 }
 
 function closeTerminal() {
-  const { attachment, screen } = page;
+  const { line, screen } = page;
   page.visit += 1;
-  page.returning?.done();
-  page.returning = null;
-  page.attachment = null;
+  page.line = null;
   page.screen = null;
-  attachment?.end();
+  line?.leave();
+  line?.attachment.end();
   screen?.dispose();
   wire.show(false);
+  share.show(false);
+  share.viewers(0);
+  $('share').hidden = false;
   delete $('leave').dataset.pressed;
   $('leave').hidden = false;
   document.title = 'polytty';
@@ -234,22 +208,6 @@ function view(name) {
   document.body.dataset.view = name;
   $('chooser').hidden = name !== 'chooser';
   $('session').hidden = name !== 'session';
-}
-
-function state(tone, words) {
-  $('state').dataset.tone = tone;
-  $('state-words').textContent = words;
-}
-
-function titled(title) {
-  const shown = title.slice(0, TITLE_LIMIT);
-  document.title = shown ? `${shown} – polytty` : 'polytty';
-}
-
-function withOffset(url, offset) {
-  const resumed = new URL(url);
-  resumed.searchParams.set('offset', offset);
-  return resumed.href;
 }
 
 /** Refusals are told in words; anything else is a mistake of this page and belongs in the console. */

@@ -106,6 +106,7 @@ export class Attachment {
   #foreign = 0;
   #replayed = 0;
   #replaying = 0;
+  #beginning = 0;
   #resumeLink = null;
   #pings = new Map();
   #nextPing = 1;
@@ -117,11 +118,14 @@ export class Attachment {
    * Redeems a link.
    * @param {string} url one-time link
    * @param {object} handlers
-   * @param {(ready: object) => void} handlers.ready the terminal is there
+   * @param {(ready: object) => void} handlers.ready the terminal is there; a viewer hears it
+   *   again when it has not kept up and begins anew
    * @param {(bytes: Uint8Array, done: () => void) => void} handlers.output
    *   terminal bytes; `done` is to be called once they are consumed, in order
    * @param {(message: object) => void} handlers.notice output is missing (`replay`), or
    *   something went wrong that ends nothing (`error`)
+   * @param {(size: {cols, rows}) => void} [handlers.size] the terminal has this size now
+   * @param {(count: number) => void} [handlers.viewers] so many watch
    * @param {(ending: Ending) => void} handlers.end called once, last of all
    * @param {Ledger} ledger of the session
    */
@@ -248,6 +252,12 @@ export class Attachment {
       case 'resume':
         this.#resumeLink = { url: message.url, expiresAt: message.expires_at };
         break;
+      case 'size':
+        this.#handlers.size?.(message);
+        break;
+      case 'viewers':
+        this.#handlers.viewers?.(message.count);
+        break;
       case 'exit':
         this.#exit = message;
         break;
@@ -263,6 +273,8 @@ export class Attachment {
 
   #becomeReady(message) {
     this.#ready = message;
+    this.#beginning += 1;
+    this.#foreign = this.#replayed = 0;
     this.#received = this.#consumed = this.#acknowledged = message.offset;
     if (message.resume) this.#resumeLink = { url: message.resume.url, expiresAt: message.resume.expires_at };
     const untaken = this.#ledger.resume(message.input);
@@ -297,8 +309,11 @@ export class Attachment {
     const answersAreStale = replayed > 0 || foreign > 0;
     if (answersAreStale) this.#replaying += 1;
 
+    const beginning = this.#beginning;
     this.#handlers.output(bytes, () => {
       if (answersAreStale) this.#replaying -= 1;
+      // Offsets from before a new beginning mean nothing any more.
+      if (beginning !== this.#beginning) return;
       this.#consumed += counted;
       this.#acknowledge();
     });

@@ -11,6 +11,12 @@ const SCROLLBACK = 5000;
 /** Least time between two sizes told while a window is being dragged, in milliseconds. */
 const RESIZE_PACE = 100;
 
+/** The smallest type that a terminal of somebody else's size is shown in, in pixels. */
+const SMALLEST_TYPE = 7;
+
+/** With Shift, these move through what has scrolled away. */
+const SCROLL_KEYS = ['PageUp', 'PageDown', 'Home', 'End'];
+
 const FONT = 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace';
 
 /**
@@ -25,22 +31,7 @@ const FONT = 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu
  * @param {() => void} handlers.leave the way out of the terminal was pressed
  */
 export function openTerminal(host, handlers) {
-  const terminal = new Terminal({
-    allowProposedApi: false,
-    cursorBlink: !matchMedia('(prefers-reduced-motion: reduce)').matches,
-    disableStdin: true,
-    fontFamily: FONT,
-    fontSize: fontSize(),
-    lineHeight: 1.2,
-    macOptionIsMeta: true,
-    minimumContrastRatio: 4.5,
-    scrollback: SCROLLBACK,
-    theme: terminalPalette(),
-  });
-  const fit = new FitAddon();
-  terminal.loadAddon(fit);
-  terminal.loadAddon(new WebLinksAddon((event, uri) => window.open(uri, '_blank', 'noopener,noreferrer')));
-  terminal.open(host);
+  const { terminal, fit } = create(host);
   terminal.textarea.setAttribute('aria-describedby', 'escape-hint');
 
   terminal.onData(handlers.text);
@@ -74,6 +65,75 @@ export function openTerminal(host, handlers) {
       terminal.dispose();
     },
   };
+}
+
+/**
+ * Opens a terminal in `host` that shows somebody else's: it has that one's size, however much room there is, and takes
+ * no keys. Type is made smaller to fit; below a readable size the host scrolls.
+ * @param {HTMLElement} host
+ * @param {(title: string) => void} titled the remote program has set a title
+ */
+export function openMirror(host, titled) {
+  const { terminal, fit } = create(host);
+  terminal.options.cursorBlink = false;
+  terminal.onTitleChange(titled);
+  // What is not handled here does what it does in any page, so Tab leads out.
+  terminal.attachCustomKeyEventHandler(({ key, shiftKey }) => shiftKey && SCROLL_KEYS.includes(key));
+  const scale = () => scaleToHost(host, terminal, fit);
+  const observer = new ResizeObserver(scale);
+  observer.observe(host);
+  host.terminal = terminal;
+  return {
+    terminal,
+    /** Takes a size in its place between what is written before and after. */
+    resize: ({ cols, rows }) =>
+      terminal.write('', () => {
+        terminal.resize(cols, rows);
+        scale();
+      }),
+    restyle: () => {
+      terminal.options.theme = terminalPalette();
+    },
+    dispose: () => {
+      observer.disconnect();
+      delete host.terminal;
+      terminal.dispose();
+    },
+  };
+}
+
+function create(host) {
+  const terminal = new Terminal({
+    allowProposedApi: false,
+    cursorBlink: !matchMedia('(prefers-reduced-motion: reduce)').matches,
+    disableStdin: true,
+    fontFamily: FONT,
+    fontSize: fontSize(),
+    lineHeight: 1.2,
+    macOptionIsMeta: true,
+    minimumContrastRatio: 4.5,
+    scrollback: SCROLLBACK,
+    theme: terminalPalette(),
+  });
+  const fit = new FitAddon();
+  terminal.loadAddon(fit);
+  terminal.loadAddon(new WebLinksAddon((event, uri) => window.open(uri, '_blank', 'noopener,noreferrer')));
+  terminal.open(host);
+  return { terminal, fit };
+}
+
+/** Picks the largest type, up to the usual one, that shows the whole terminal. Cells are rounded, hence the second look. */
+function scaleToHost(host, terminal, fit) {
+  if (host.clientWidth === 0 || host.clientHeight === 0) return;
+  let size = fontSize();
+  terminal.options.fontSize = size;
+  for (let look = 0; look < 3 && size > SMALLEST_TYPE; look += 1) {
+    const room = fit.proposeDimensions();
+    const scale = Math.min(room.cols / terminal.cols, room.rows / terminal.rows);
+    if (!(scale < 1)) break;
+    size = Math.max(SMALLEST_TYPE, Math.floor(size * scale * 4) / 4);
+    terminal.options.fontSize = size;
+  }
 }
 
 /** Fits at once and whenever the host changes; tells the newest size, at most once a pace. */

@@ -28,6 +28,43 @@ export function describeEnding(ending, title) {
   }
 }
 
+/**
+ * How it ended for who only watched.
+ * @param {import('./session.js').Ending} ending
+ * @param {boolean} mayReturn whether a new link can be had
+ */
+export function describeWatched(ending, mayReturn) {
+  const again = mayReturn ? 'Watch again' : null;
+  const ask = mayReturn ? '' : ' Ask whoever shares it for a new link.';
+  if (ending.kind === 'exited') return { ...exited(ending, null), again: null };
+  if (ending.kind === 'closed') return { tone: 'done', headline: 'Ended', detail: 'The session was closed; what it showed is still here.', again: null };
+  if (ending.code === 'link_gone' || ending.code === 'not_found') {
+    const headline = ending.code === 'link_gone' ? 'This link was used already, or has expired' : 'There is no such link, or the session has ended';
+    return { tone: 'bad', headline, detail: `A viewer link works once, within seconds, while the session is there.${ask}`, again };
+  }
+  if (ending.kind === 'lost' || ending.closeCode === 1006) {
+    return { tone: 'bad', headline: 'Connection lost', detail: `The line to polytty broke, and the way back is closed.${ask}`, again };
+  }
+  const headline = ending.kind === 'refused' ? `Refused: ${withoutStop(ending.message)}` : headlineOf(ending);
+  return { tone: 'bad', headline, detail: `${sentence(ending.message)}${ask}`.trim(), again };
+}
+
+/** Why the page that watches shows no session. */
+export function describeNothingToWatch(signedIn, hasEnded) {
+  if (hasEnded) return { state: 'The session has ended', title: 'This session has ended', words: 'There is nothing to watch any more.' };
+  const words = 'A viewer link opens this page once, in one browser, within seconds of being made.';
+  return {
+    state: 'Nothing to watch',
+    title: 'Open a viewer link',
+    words: signedIn ? `${words} Choose a session from the list, or press Share in its terminal.` : `${words} Ask whoever shares a terminal with you for one.`,
+  };
+}
+
+/** 2 → "2 watching" */
+export function viewersInWords(count) {
+  return `${count} watching`;
+}
+
 /** What a person should know while the terminal goes on. @param {object} message `replay` or `error` of the protocol */
 export function describeNotice({ operation, missing, message }) {
   if (operation === 'replay') return `${bytesInWords(missing)} of output came too fast to be kept, and is missing`;
@@ -75,7 +112,7 @@ export function bytesInWords(bytes) {
 }
 
 function exited({ exitCode, signal }, title) {
-  const at = `The process at ${title} is over; what it wrote is still here.`;
+  const at = `The process ${title === null ? '' : `at ${title} `}is over; what it wrote is still here.`;
   if (signal) return { tone: 'done', headline: `Ended by signal ${signal}`, detail: at, again: 'New terminal' };
   if (exitCode === null) return { tone: 'done', headline: 'Ended', detail: `${at} This provider tells no exit code.`, again: 'New terminal' };
   return { tone: exitCode === 0 ? 'done' : 'warn', headline: `Ended with exit code ${exitCode}`, detail: at, again: 'New terminal' };

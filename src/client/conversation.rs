@@ -395,9 +395,12 @@ impl Conversation {
         self.offset = self.offset.max(offset);
         self.position = offset;
         self.window = window;
+        // A viewer that is skipped forward keeps the link that it has.
+        if resume.is_some() || !self.attached {
+            self.resume = resume;
+        }
         self.attached = true;
         self.role = Some(role);
-        self.resume = resume;
         // A size that was told before the terminal was there is on its way; one that comes back tells its own.
         self.told = if again { Some(size) } else { self.told };
         Ok(Event::Ready { role, size, again, missing })

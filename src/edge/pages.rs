@@ -84,11 +84,17 @@ impl Pages {
         let path = request.uri().path();
         match path {
             "/" if get => self.page("index.html"),
+            "/watch" if get => self.page("watch.html"),
             "/favicon.ico" if get => self.page("favicon.svg"),
             "/demo/targets" if get => match self.identify(request.headers(), request.method(), from) {
                 Some(_) => json(StatusCode::OK, &serde_json::json!({ "providers": self.providers })),
                 None => locked(),
             },
+            // An answer for everybody: a page that asks should not fill the browser's console with refusals.
+            "/demo/login" if get => {
+                let known = self.identify(request.headers(), request.method(), from).is_some();
+                json(StatusCode::OK, &serde_json::json!({ "signed_in": known }))
+            }
             "/demo/login" if *request.method() == Method::POST => self.login(request, from, body).await,
             _ => match path.strip_prefix("/assets/") {
                 Some(path) if get => self.page(path),

@@ -208,6 +208,10 @@ enum Command {
     Watch(Box<Attachment>),
     Repaint(Seat),
     ViewerLeft,
+    /// It has the link that it was given last.
+    ViewerConfirmed(Seat),
+    /// It wants a fresh link.
+    RenewViewer(Seat),
     Expect(Instant),
     Scrollback(oneshot::Sender<Vec<u8>>),
     End,

@@ -92,7 +92,9 @@ impl<'a> Opening<'a> {
                 Some(Command::Expect(until)) => self.early.expected = self.early.expected.max(Some(until)),
                 Some(Command::Watch(viewer)) => self.task.seat_later(*viewer),
                 // Nothing has been shown yet.
-                Some(Command::Repaint(_) | Command::ViewerLeft) => {}
+                Some(
+                    Command::Repaint(_) | Command::ViewerLeft | Command::ViewerConfirmed(_) | Command::RenewViewer(_),
+                ) => {}
                 Some(Command::Scrollback(reply)) => drop(reply.send(Vec::new())),
                 Some(Command::End) | None => return Poll::Ready(Ending::Deleted),
             }

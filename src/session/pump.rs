@@ -20,7 +20,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use polytty_dialect::{Code, Outbox, Size};
+use polytty_dialect::{Code, Outbox, Role, Size};
 use tokio::time::{Instant, Sleep};
 
 use self::farewell::Farewell;
@@ -30,7 +30,7 @@ use super::open::Early;
 use super::ring::Ring;
 use super::screen::Screen;
 use super::task::Task;
-use super::viewer::Seat;
+use super::viewer::{Gallery, Seat};
 use super::way_back::WayBack;
 use super::{Command, Ending, ScreenPolicy};
 use crate::provider::{Failure, Upstream};
@@ -94,8 +94,8 @@ pub(super) struct Pump<'a> {
     over: Option<Ending>,
     /// Whether the upstream takes no input at the moment.
     input_held: bool,
-    /// Seats of whoever watches.
-    viewers: Vec<Seat>,
+    /// Whoever watches.
+    viewers: Gallery,
     /// The model of what is on the screen, while somebody needs it.
     screen: Option<Screen>,
     /// Whether what a viewer is shown first is all that is on the screen.
@@ -134,7 +134,8 @@ impl<'a> Pump<'a> {
         task.session.record.add_input(early.input.len());
         task.session.record.set_state(State::Detached);
         let ring = Ring::new(task.settings.scrollback, task.settings.scrollbacks.clone());
-        let way_back = WayBack::new(task.settings.resume.clone(), task.session.id);
+        let way_back = WayBack::new(task.settings.resume.clone(), task.session.id, Role::Writer);
+        let viewers = Gallery::new(task.settings.max_viewers, task.settings.resume.clone(), task.session.id);
         let mut pump = Self {
             task,
             upstream,
@@ -149,7 +150,7 @@ impl<'a> Pump<'a> {
             gaps: VecDeque::new(),
             over: None,
             input_held: false,
-            viewers: Vec::new(),
+            viewers,
             screen: None,
             is_whole: true,
             untold: None,
@@ -195,7 +196,7 @@ impl<'a> Pump<'a> {
             let (front, back) = self.ring.from(client.position());
             [front, back].concat()
         });
-        (self.upstream, rest.unwrap_or_default(), self.client, self.viewers)
+        (self.upstream, rest.unwrap_or_default(), self.client, self.viewers.seats().cloned().collect())
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
@@ -218,6 +219,8 @@ impl<'a> Pump<'a> {
                 Some(Command::Watch(client)) => self.watch(*client),
                 Some(Command::Repaint(seat)) => self.repaint(&seat),
                 Some(Command::ViewerLeft) => self.count_viewers(),
+                Some(Command::ViewerConfirmed(seat)) => self.viewers.confirm(&seat),
+                Some(Command::RenewViewer(seat)) => self.renew_viewer(&seat),
                 Some(Command::Scrollback(reply)) => {
                     let (front, back) = self.ring.from(self.ring.first_boundary());
                     // Who asked may have left.

@@ -69,7 +69,12 @@ impl Task {
                     Ok(Some(Command::Attach(client))) => return Ok(*client),
                     Ok(Some(Command::Expect(later))) => until = until.max(later),
                     Ok(Some(Command::Watch(viewer))) => self.seat_later(*viewer),
-                    Ok(Some(Command::Repaint(_) | Command::ViewerLeft)) => {}
+                    Ok(Some(
+                        Command::Repaint(_)
+                        | Command::ViewerLeft
+                        | Command::ViewerConfirmed(_)
+                        | Command::RenewViewer(_),
+                    )) => {}
                     Ok(Some(Command::Scrollback(reply))) => drop(reply.send(Vec::new())),
                     Ok(Some(Command::End)) => break Ending::Deleted,
                     Ok(None) | Err(_) => break Ending::Unused,

@@ -16,18 +16,20 @@ use crate::ticket::{Hash, Purpose, ResumeLink, ResumeLinks};
 /// so many times.
 const MAX_CHAIN: usize = 8;
 
-/// The links of one session's writer.
+/// The links of one session's writer, or of one of its viewers.
 pub(super) struct WayBack {
     links: Arc<ResumeLinks>,
     session: SessionId,
+    role: Role,
     chain: Vec<Hash>,
     /// Of these, the one that whoever came last was given, if that client was given one.
     given: Option<Hash>,
 }
 
 impl WayBack {
-    pub(super) fn new(links: Arc<ResumeLinks>, session: SessionId) -> Self {
-        Self { links, session, chain: Vec::new(), given: None }
+    /// No links yet, for who comes as `role`.
+    pub(super) fn new(links: Arc<ResumeLinks>, session: SessionId, role: Role) -> Self {
+        Self { links, session, role, chain: Vec::new(), given: None }
     }
 
     /// Whether a client that comes by this link is let in.
@@ -44,7 +46,7 @@ impl WayBack {
 
     /// A new link for whoever is there; `None` without randomness.
     pub(super) fn issue(&mut self) -> Option<ResumeLink> {
-        let purpose = Purpose { session: self.session, role: Role::Writer, dialect: None };
+        let purpose = Purpose { session: self.session, role: self.role, dialect: None };
         let link = self.links.issue(purpose).ok()?;
         if self.chain.len() == MAX_CHAIN {
             self.links.spend(self.chain.remove(0));
@@ -58,6 +60,11 @@ impl WayBack {
     pub(super) fn confirm(&mut self) {
         let given = self.given;
         self.chain.extract_if(.., |link| Some(*link) != given).for_each(|link| self.links.spend(link));
+    }
+
+    /// Whether no link leads here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.chain.is_empty()
     }
 
     /// How long a link lives.

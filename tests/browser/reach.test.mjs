@@ -18,6 +18,9 @@ let context;
 let page;
 let said;
 
+/** The media that are emulated, for further tabs. */
+let looks = {};
+
 before(async () => {
   demo = await startDemo();
   browser = await launch(demo);
@@ -65,6 +68,33 @@ test('the keyboard alone chooses, opens, leaves, ends and comes back', async () 
   assert.equal(await focused(page), 'provider');
 });
 
+test('the keyboard alone shares a terminal, opens the link, and leaves what is watched', async () => {
+  await page.keyboard.press('Enter');
+  await expectState(page, /^Connected to /);
+  await page.keyboard.press('Control+.');
+  await page.keyboard.press('Shift+Tab');
+  await page.keyboard.press('Shift+Tab');
+  assert.equal(await focused(page), 'share');
+  await page.keyboard.press('Enter');
+  await page.locator('#share-offer').waitFor();
+  assert.equal(await focused(page), 'share-copy');
+  await page.keyboard.press('Tab');
+  assert.equal(await focused(page), 'share-open');
+  const [watcher] = await Promise.all([context.waitForEvent('page'), page.keyboard.press('Enter')]);
+  await expectState(watcher, /^Watching$/);
+  assert.deepEqual(await tabStops(watcher), ['home', 'theme', 'Terminal input']);
+  await watcher.close();
+  await page.bringToFront();
+  await page.locator('#share-new').focus();
+  await page.keyboard.press('Escape');
+  assert.equal(await page.locator('#sharing').isVisible(), false);
+  assert.equal(await focused(page), 'share');
+  await page.getByRole('button', { name: 'End session' }).press('Enter');
+  await expectState(page, /^Ended/);
+  await page.getByRole('button', { name: 'All providers' }).press('Enter');
+  await expectState(page, /^Ready$/);
+});
+
 test('what has the focus shows it', async () => {
   for (const stop of await tabStops(page)) {
     await page.keyboard.press('Tab');
@@ -80,10 +110,10 @@ test('what has the focus shows it', async () => {
 
 test('at 360 by 640 nothing is wider than the window', async () => {
   await page.setViewportSize({ width: 360, height: 640 });
-  await eachView(page, async (view) => {
-    const { scroll, window } = await page.evaluate(() => ({ scroll: document.documentElement.scrollWidth, window: innerWidth }));
+  await eachView(page, async (view, at) => {
+    const { scroll, window } = await at.evaluate(() => ({ scroll: document.documentElement.scrollWidth, window: innerWidth }));
     assert.ok(scroll <= window, `${view}: ${scroll} px in a window of ${window}`);
-    assert.deepEqual(await outside(page), [], view);
+    assert.deepEqual(await outside(at), [], view);
   });
   await page.setViewportSize({ width: 1100, height: 720 });
 });
@@ -91,8 +121,9 @@ test('at 360 by 640 nothing is wider than the window', async () => {
 for (const colorScheme of ['light', 'dark']) {
   test(`in ${colorScheme} all text stands out from its ground`, async () => {
     await page.emulateMedia({ colorScheme });
-    await eachView(page, async (view) => {
-      const texts = await contrasts(page);
+    looks = { colorScheme };
+    await eachView(page, async (view, at) => {
+      const texts = await contrasts(at);
       assert.ok(texts.length > 3, `${view}: there is text to measure`);
       assert.deepEqual(texts.filter(({ ratio }) => ratio < LEAST_CONTRAST), [], view);
     });
@@ -123,7 +154,7 @@ test('nothing was said on the console', () => {
 /** Walks through the page's views, beginning and ending with the list of providers. */
 async function eachView(at, check) {
   await expectState(at, /^Ready$/);
-  await check('providers');
+  await check('providers', at);
 
   await at.locator('input[value="local"]').check();
   await at.getByRole('button', { name: 'Open terminal' }).click();
@@ -131,15 +162,44 @@ async function eachView(at, check) {
   const screen = new Screen(at);
   await screen.command("for c in 0 1 2 3 4 5 6 7; do printf '\\033[3%dm text \\033[9%dm bright' $c $c; done; printf '\\033[0m co''lours\\n'");
   await screen.shows(/ colours$/);
-  await check('terminal');
+  await check('terminal', at);
 
   await at.getByRole('button', { name: 'Wire' }).click();
-  await check('wire');
+  await check('wire', at);
   await at.getByRole('button', { name: 'Wire' }).click();
+
+  await at.getByRole('button', { name: 'Share' }).click();
+  await at.locator('#share-offer').waitFor();
+  await check('sharing', at);
+  const other = await context.newPage();
+  await other.setViewportSize(at.viewportSize());
+  await other.emulateMedia(looks);
+  await other.goto(await at.locator('#share-link').inputValue());
+  await expectState(other, /^Watching$/);
+  await at.locator('#viewers').waitFor();
+  await check('being watched', at);
+  await at.getByRole('button', { name: 'Share' }).click();
+  await check('watching', other);
+  const third = await context.newPage();
+  await third.setViewportSize(at.viewportSize());
+  await third.emulateMedia(looks);
+  await third.goto(demo.url);
+  await expectState(third, /^Ready$/);
+  await third.locator('#sessions').waitFor();
+  await check('open sessions', third);
+  await third.goto(`${demo.url}/watch`);
+  await expectState(third, /^Nothing to watch$/);
+  await check('nothing to watch', third);
+  await third.close();
+  await at.bringToFront();
 
   await at.getByRole('button', { name: 'End session' }).click();
   await expectState(at, /^Ended/);
-  await check('ending');
+  await check('ending', at);
+  await expectState(other, /^Ended/);
+  await check('end of watching', other);
+  await other.close();
+  await at.bringToFront();
   await at.getByRole('button', { name: 'All providers' }).click();
   await expectState(at, /^Ready$/);
 }
@@ -178,7 +238,7 @@ async function tabStopsBackFrom(at) {
 
 async function focused(at) {
   return at.evaluate(() => {
-    const { id, name, textContent, localName } = document.activeElement;
-    return localName === 'body' ? 'body' : id || name || textContent.trim();
+    const { id, name, textContent, ariaLabel, localName } = document.activeElement;
+    return localName === 'body' ? 'body' : id || name || ariaLabel || textContent.trim();
   });
 }

@@ -223,7 +223,9 @@ fn a_viewer_that_does_not_keep_up_is_skipped_forward() {
     let mut far = Far::new();
     let (session, role, size) = ("s", Role::Viewer, Size::DEFAULT);
     let ready = |offset| ServerEvent::Ready { session, role, size, offset, input: 9, window: WINDOW, resume: None };
-    far.says(&ready(100)).unwrap();
+    let url = "wss://term.example/t/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let resume = Some(Link { url, expires_at: "2030-01-01T00:00:00Z" });
+    far.says(&ServerEvent::Ready { session, role, size, offset: 100, input: 9, window: WINDOW, resume }).unwrap();
     far.hears();
     far.prints(b"seen");
     let skipped = far.says(&ready(5000)).unwrap().unwrap();
@@ -233,6 +235,8 @@ fn a_viewer_that_does_not_keep_up_is_skipped_forward() {
     assert_eq!(far.prints(b"new").live, "new");
     far.0.consumed(7);
     assert_eq!(far.hears(), ["ack 5003"]);
+    let lost = Verdict::Again("cut".to_owned());
+    assert_eq!(far.0.ended(End::Lost("cut".to_owned())), lost, "the link that it has is still good");
 }
 
 #[test]

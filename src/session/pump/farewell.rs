@@ -27,7 +27,7 @@ impl Pump<'_> {
                 return Poll::Ready(ending);
             }
             self.task.session.record.end(&ending);
-            self.viewers.iter().for_each(Seat::end);
+            self.viewers.seats().for_each(Seat::end);
             let (heard, farewell) = oneshot::channel();
             let last_word = ending.clone();
             self.last = client.position();

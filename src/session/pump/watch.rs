@@ -11,7 +11,8 @@ use super::{Pump, TURN};
 use crate::session::ScreenPolicy;
 use crate::session::attachment::Attachment;
 use crate::session::screen::Screen;
-use crate::session::viewer::{Event, Seat, Snapshot, Viewer};
+use crate::session::viewer::{Event, NoSeat, Seat, Snapshot, Viewer};
+use crate::ticket::{Refused, ResumeLink};
 
 /// How long a terminal is a row shorter, so that the program in it paints it anew. Less, and a program that is busy
 /// sees the size that it knows already.
@@ -23,26 +24,43 @@ const NO_SEAT: &str = "as many viewers watch this session as may (sessions.max_v
 impl Pump<'_> {
     /// Seats a viewer.
     pub(super) fn watch(&mut self, client: Attachment) {
-        self.viewers.retain(|seat| !seat.is_left());
-        if self.viewers.len() >= self.task.settings.max_viewers {
-            self.task.tasks.spawn(client.refuse(Code::QuotaExceeded, NO_SEAT));
-            return;
-        }
+        let seat = match self.viewers.seat(client.arrival().resumes) {
+            Ok(seat) => seat,
+            Err(no_seat) => {
+                let (code, message) = match no_seat {
+                    NoSeat::Full => (Code::QuotaExceeded, NO_SEAT),
+                    NoSeat::Gone => (Code::LinkGone, Refused::Gone.message()),
+                };
+                self.task.tasks.spawn(client.refuse(code, message));
+                return;
+            }
+        };
         self.model();
-        let seat = Seat::new();
+        let comes_back = client.has_way_back() && !self.task.settings.lifetimes.detach_grace.is_zero();
+        let link = if comes_back { self.viewers.issue(&seat) } else { None };
         let (session, metrics) = (self.task.session.clone(), self.task.metrics.clone());
-        let viewer = Viewer { client, seat: seat.clone(), session, metrics, is_over: false };
+        let link_ttl = self.way_back.ttl();
+        let viewer = Viewer { client, seat: seat.clone(), session, metrics, is_over: false, renewal: None, link_ttl };
         self.task.tasks.spawn(viewer.run());
-        self.viewers.push(seat.clone());
-        self.repaint(&seat);
+        self.paint_for(&seat, link);
         self.count_viewers();
+    }
+
+    /// Gives a viewer a fresh link to come back by.
+    pub(super) fn renew_viewer(&mut self, seat: &Seat) {
+        if let Some(link) = self.viewers.issue(seat) {
+            seat.tell(Event::Link(link));
+        }
     }
 
     /// Shows a viewer what is on the screen now.
     pub(super) fn repaint(&mut self, seat: &Seat) {
-        if !self.viewers.iter().any(|other| other.is(seat)) {
-            return;
+        if self.viewers.has(seat) {
+            self.paint_for(seat, None);
         }
+    }
+
+    fn paint_for(&mut self, seat: &Seat, link: Option<ResumeLink>) {
         let mut bytes = RESET.to_vec();
         let whole = match &self.screen {
             Some(screen) => {
@@ -57,7 +75,7 @@ impl Pump<'_> {
             }
         };
         let input = self.task.session.record.input();
-        let snapshot = Snapshot { at: self.ring.end(), input, size: self.size, bytes: Bytes::from(bytes), whole };
+        let snapshot = Snapshot { at: self.ring.end(), input, size: self.size, bytes: Bytes::from(bytes), whole, link };
         seat.tell(Event::Screen(snapshot));
         if !whole {
             self.nudge();
@@ -66,11 +84,10 @@ impl Pump<'_> {
 
     /// Notes that viewers may have left.
     pub(super) fn count_viewers(&mut self) {
-        self.viewers.retain(|seat| !seat.is_left());
-        if self.viewers.is_empty() && self.task.settings.screen == ScreenPolicy::Viewers {
+        let count = u32::try_from(self.viewers.sweep()).unwrap_or(u32::MAX);
+        if count == 0 && self.task.settings.screen == ScreenPolicy::Viewers {
             self.screen = None;
         }
-        let count = u32::try_from(self.viewers.len()).unwrap_or(u32::MAX);
         if self.task.session.record.set_viewers(count) != count
             && let Some(client) = &mut self.client
         {
@@ -87,7 +104,7 @@ impl Pump<'_> {
             let mut output = Bytes::copy_from_slice(output);
             while !output.is_empty() {
                 let piece = output.split_to(output.len().min(TURN));
-                for seat in &self.viewers {
+                for seat in self.viewers.seats() {
                     seat.tell(Event::Output(piece.clone()));
                 }
             }
@@ -96,7 +113,7 @@ impl Pump<'_> {
 
     /// Shows the last screen to whoever waits for one.
     pub(in crate::session) fn show_the_end(&mut self) {
-        let behind: Vec<_> = self.viewers.iter().filter(|seat| seat.is_behind()).cloned().collect();
+        let behind: Vec<_> = self.viewers.seats().filter(|seat| seat.is_behind()).cloned().collect();
         behind.iter().for_each(|seat| self.repaint(seat));
     }
 
@@ -108,7 +125,7 @@ impl Pump<'_> {
         if let Some(screen) = &mut self.screen {
             screen.resize(size);
         }
-        for seat in &self.viewers {
+        for seat in self.viewers.seats() {
             seat.tell(Event::Size(size));
         }
     }

@@ -2,16 +2,42 @@
 
 use super::*;
 use crate::session::screen::Screen;
+use crate::ticket::Refused;
 
 impl World {
     async fn watch(&self) -> Client {
         Client::come(&self.session, Role::Viewer, Arrival::default()).await
     }
 
+    /// Watches by a resume link.
+    async fn watch_again(&self, link: &str) -> Client {
+        let grant = self.tickets.redeem(ticket(link)).await.expect("the link is good");
+        assert_eq!(grant.purpose().role, Role::Viewer);
+        let arrival = Arrival { offset: Some(0), resumes: grant.resumes() };
+        Client::come(&self.session, Role::Viewer, arrival).await
+    }
+
+    async fn until_viewers_are(&self, count: u32) {
+        while self.session.info().viewers != count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    async fn until_spent(&self, link: &str) {
+        while self.tickets.redeem(ticket(link)).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(self.tickets.redeem(ticket(link)).await.unwrap_err(), Refused::Gone);
+    }
+
     /// The same over a connection that holds little.
     async fn watch_narrowly(&self) -> Client {
         Client::come_over(64 << 10, &self.session, Role::Viewer, Arrival::default()).await
     }
+}
+
+fn ticket(link: &str) -> &str {
+    link.rsplit('/').next().unwrap()
 }
 
 /// What a terminal shows that is given this output.
@@ -47,7 +73,6 @@ async fn who_joins_in_the_middle_sees_the_screen_as_it_is_and_then_what_happens(
     let seen = viewer.see(6).await;
     assert_eq!(seen.ready["role"], "viewer");
     assert_eq!(seen.ready["offset"], before.len());
-    assert!(seen.ready.get("resume").is_none());
     assert_eq!(shown(&seen.synthetic), shown(before), "the screen is that of the writer");
     assert_eq!(seen.output, b", live");
     assert!(seen.word("error").is_none(), "it is whole");
@@ -162,10 +187,110 @@ async fn there_are_seats_for_so_many() {
     let (_, said, close) = world.watch().await.drain().await;
     assert_eq!((said.last().unwrap().as_str(), close), ("error", Some(4429)));
     drop(viewers.pop());
-    while world.session.info().viewers != 2 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    world.until_viewers_are(2).await;
     world.watch().await.see(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_viewer_that_was_lost_comes_back_to_what_is_on_the_screen_by_then() {
+    let mut world = World::start(b"one, ", None).await;
+    world.client.see(5).await;
+    let mut viewer = world.watch().await;
+    let first = viewer.see(0).await;
+    drop(viewer);
+    world.until_viewers_are(0).await;
+    world.terminal.says(b"two, ");
+    world.client.see(5).await;
+
+    let mut viewer = world.watch_again(first.link()).await;
+    world.terminal.says(b"three");
+    let again = viewer.see(5).await;
+    assert_eq!((again.ready["role"].as_str(), again.ready["offset"].as_u64()), (Some("viewer"), Some(10)));
+    assert_eq!(shown(&again.synthetic), shown(b"one, two, "));
+    assert_eq!(again.output, b"three");
+    world.until_viewers_are(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_link_of_a_viewer_is_good_until_it_is_heard_of_and_leads_to_one_place() {
+    let mut world = World::start(b"$ ", None).await;
+    world.client.see(2).await;
+    let mut lost = world.watch().await;
+    let first = lost.see(0).await;
+    // Both come before anybody noticed that the one before is lost, and the first of them reads nothing.
+    let mut unheard = world.watch_again(first.link()).await;
+    let mut back = world.watch_again(first.link()).await;
+    for replaced in [&mut lost, &mut unheard] {
+        let (_, said, close) = replaced.drain().await;
+        assert_eq!((said.last().unwrap().as_str(), close), ("error", Some(4409)));
+    }
+    let newest = back.see(0).await;
+    back.say(Kind::Text, br#"{"operation":"ping","id":1}"#).await;
+    a_word(&mut back, "pong").await;
+    world.until_spent(first.link()).await;
+    assert_eq!(world.session.info().viewers, 1);
+    drop(back);
+    world.until_viewers_are(0).await;
+    world.watch_again(newest.link()).await.see(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_viewer_is_given_a_fresh_link_in_time_and_the_one_before_is_spent() {
+    // The writer answers nothing meanwhile, and is let go.
+    let lifetimes = Lifetimes { detach_grace: Duration::from_secs(7200), ..lifetimes() };
+    let mut world = World::with(lifetimes, b"$ ", None).await;
+    world.client.see(2).await;
+    let mut viewer = world.watch().await;
+    let first = viewer.see(0).await;
+    let started = Instant::now();
+    let fresh = a_word(&mut viewer, "resume").await["url"].as_str().unwrap().to_owned();
+    assert_eq!(started.elapsed().as_secs(), 1800, "half of its time");
+    // The pong to the ping behind it goes out with the next look.
+    viewer.say(Kind::Text, br#"{"operation":"ping","id":1}"#).await;
+    a_word(&mut viewer, "pong").await;
+    world.until_spent(first.link()).await;
+    drop(viewer);
+    world.until_viewers_are(0).await;
+    world.watch_again(&fresh).await.see(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_those_who_have_left_as_many_may_come_back_as_there_are_seats_if_one_is_free() {
+    let mut world = World::start(b"$ ", None).await;
+    world.client.see(2).await;
+    let mut links = Vec::new();
+    for _ in 0..4 {
+        let mut viewer = world.watch().await;
+        links.push(viewer.see(0).await.link().to_owned());
+        drop(viewer);
+        world.until_viewers_are(0).await;
+    }
+    world.until_spent(&links[0]).await;
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        let mut viewer = world.watch().await;
+        viewer.see(0).await;
+        taken.push(viewer);
+    }
+    let (_, _, close) = world.watch_again(&links[1]).await.drain().await;
+    assert_eq!(close, Some(4429));
+    drop(taken.pop());
+    world.until_viewers_are(2).await;
+    // The latest to leave is one of them now, in place of the oldest.
+    world.until_spent(&links[1]).await;
+    world.watch_again(&links[2]).await.see(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_links_of_viewers_are_spent_with_the_session() {
+    let mut world = World::start(b"$ ", None).await;
+    world.client.see(2).await;
+    let mut viewer = world.watch().await;
+    let first = viewer.see(0).await;
+    assert!(world.session.end().await);
+    viewer.drain().await;
+    world.client.drain().await;
+    world.until_spent(first.link()).await;
 }
 
 #[tokio::test(start_paused = true)]

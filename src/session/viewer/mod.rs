@@ -2,22 +2,26 @@
 //!
 //! Each has a task and a [`Seat`] of its own, so that none is felt by the writer or by another viewer. The session
 //! puts what happens onto every seat and waits for none. A viewer that does not keep up is skipped forward to what is
-//! on the screen by then; one that reads nothing for 30 s is let go.
+//! on the screen by then; one that reads nothing for 30 s is let go. One whose connection was lost comes back by a link
+//! of its own, and begins anew with what is on the screen.
 
+mod gallery;
 mod seat;
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use polytty_dialect::{ClientEvent, Code, Message, ServerEvent};
+use polytty_dialect::{ClientEvent, Code, Message, Resume, ServerEvent};
 use tokio::time::{Instant, timeout_at};
 
-use super::attachment::{Attachment, BEYOND};
+use super::attachment::{Attachment, BEYOND, Unconfirmed};
 use super::{Command, Ending, Session};
 use crate::observe::Metrics;
 use crate::socket::{DRAIN, Incoming, MIN_MESSAGE};
 
+pub(super) use gallery::{Gallery, NoSeat};
 pub(super) use seat::{Event, Seat, Snapshot};
 
 use seat::Next;
@@ -31,6 +35,9 @@ const PARTLY: &str = "only a part of the screen is known until the program paint
 /// What a viewer is told that reads nothing.
 const STUCK: &str = "the viewer reads nothing";
 
+/// What a viewer is told whose place was taken by itself.
+const BACK: &str = "this viewer came back by another connection";
+
 /// One viewer at work.
 pub(super) struct Viewer {
     pub(super) client: Attachment,
@@ -39,6 +46,10 @@ pub(super) struct Viewer {
     pub(super) metrics: Arc<Metrics>,
     /// Whether the session has ended.
     pub(super) is_over: bool,
+    /// When it asks for a fresh link to come back by, if it was given one.
+    pub(super) renewal: Option<Instant>,
+    /// How long a link lives.
+    pub(super) link_ttl: Duration,
 }
 
 /// What a viewer comes to next.
@@ -46,6 +57,10 @@ enum Step {
     Next(Next),
     Left(Incoming),
     Bad(&'static str),
+    /// It has shown that it got the link that it was sent last.
+    Confirmed,
+    /// It is here by another connection.
+    Replaced,
 }
 
 impl Viewer {
@@ -71,8 +86,13 @@ impl Viewer {
             // when the session has ended.
             let patience = Instant::now() + DRAIN;
             let before = self.client.socket().transferred();
-            let step = match timeout_at(patience, poll_fn(|cx| self.poll_step(cx))).await {
+            let until = self.renewal.map_or(patience, |renewal| renewal.min(patience));
+            let step = match timeout_at(until, poll_fn(|cx| self.poll_step(cx))).await {
                 Ok(step) => step,
+                Err(_) if self.renewal.is_some_and(|renewal| renewal <= Instant::now()) => {
+                    self.renew().await;
+                    continue;
+                }
                 Err(_) if self.is_over => return Farewell::Over,
                 Err(_) if self.client.is_at_rest() || self.client.socket().transferred().1 != before.1 => continue,
                 Err(_) => return Farewell::Refused(Code::FellBehind, STUCK),
@@ -85,13 +105,28 @@ impl Viewer {
                 Step::Next(Next::Over) => return Farewell::Over,
                 Step::Left(how) => return Farewell::Left(how),
                 Step::Bad(why) => return Farewell::Refused(Code::BadMessage, why),
+                Step::Confirmed => {
+                    let _ = self.session.commands.send(Command::ViewerConfirmed(self.seat.clone())).await;
+                }
+                Step::Replaced => return Farewell::Refused(Code::Replaced, BACK),
             }
         }
+    }
+
+    /// Asks for a fresh link before the one that it has runs out, and again if none comes.
+    async fn renew(&mut self) {
+        if self.client.is_confirmed() {
+            let _ = self.session.commands.send(Command::RenewViewer(self.seat.clone())).await;
+        }
+        self.renewal = Some(Instant::now() + self.link_ttl / 4);
     }
 
     /// What the viewer says, and when it has taken what it was sent, what comes next.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         self.is_over = self.seat.is_over(cx);
+        if self.seat.is_replaced() {
+            return Poll::Ready(Step::Replaced);
+        }
         let mut taken = 0;
         while self.client.has_room_for_replies() || self.client.poll_flushed(cx).is_ready() {
             if taken >= TURN {
@@ -104,6 +139,7 @@ impl Viewer {
                 left => return Poll::Ready(Step::Left(left)),
             };
             taken += payload.len().max(MIN_MESSAGE);
+            self.client.hear();
             // Whatever it types goes nowhere.
             let mut typed = Vec::new();
             match self.client.dialect().decode(Message { kind, payload: &payload }, &mut typed) {
@@ -114,6 +150,9 @@ impl Viewer {
                 Err(bad) => return Poll::Ready(Step::Bad(bad.reason)),
             }
         }
+        if self.client.newly_confirmed() {
+            return Poll::Ready(Step::Confirmed);
+        }
         // The end needs no acknowledgement.
         let may_send = self.client.poll_flushed(cx).is_ready() && (self.is_over || self.client.credit() > 0);
         if may_send { self.seat.poll_next(cx).map(Step::Next) } else { Poll::Pending }
@@ -123,8 +162,21 @@ impl Viewer {
         match event {
             Event::Output(bytes) => self.client.output(&bytes, &mut polytty_dialect::Outbox::new()),
             Event::Size(size) => self.client.reply(&ServerEvent::Size(size)),
-            Event::Screen(Snapshot { at, input, size, bytes, whole }) => {
-                self.client.ready(self.session.id, size, at, input, None);
+            Event::Link(link) => {
+                self.client.renew(Resume { url: &link.url, expires_at: &link.expires_at.to_string() });
+                self.client.expect(Unconfirmed::Pong);
+                self.renewal = Some(Instant::now() + self.link_ttl / 2);
+            }
+            Event::Screen(Snapshot { at, input, size, bytes, whole, link }) => {
+                let resume = link.as_ref().map(|link| (link.url.as_str(), link.expires_at.to_string()));
+                let resume = resume.as_ref().map(|(url, expires_at)| Resume { url, expires_at });
+                self.client.ready(self.session.id, size, at, input, resume);
+                if link.is_some() {
+                    self.renewal = Some(Instant::now() + self.link_ttl / 2);
+                    if self.client.arrival().resumes.is_some() {
+                        self.client.expect(Unconfirmed::Message);
+                    }
+                }
                 self.client.synthetic(bytes);
                 if !whole {
                     let code = Code::OutputGap;

@@ -7,6 +7,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use polytty_dialect::Size;
 
+use crate::ticket::ResumeLink;
+
 /// Output that may wait for a viewer, in bytes. Beyond it, what waits is forgotten, and the viewer is skipped forward.
 const BOUND: usize = 256 << 10;
 
@@ -14,7 +16,7 @@ const BOUND: usize = 256 << 10;
 const MIN_EVENT: usize = 64;
 
 /// What a viewer is told of its session.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(in crate::session) enum Event {
     /// Everything begins here: what is on the screen, at this offset of the output.
     Screen(Snapshot),
@@ -22,10 +24,12 @@ pub(in crate::session) enum Event {
     Output(Bytes),
     /// The writer has changed the size.
     Size(Size),
+    /// A fresh link to come back by.
+    Link(ResumeLink),
 }
 
 /// A screen to begin with.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(in crate::session) struct Snapshot {
     /// Output of the session before what follows, in bytes.
     pub(in crate::session) at: u64,
@@ -36,6 +40,8 @@ pub(in crate::session) struct Snapshot {
     pub(in crate::session) bytes: Bytes,
     /// Whether it is all that is on the screen. If not, more of it comes when the program repaints.
     pub(in crate::session) whole: bool,
+    /// A link to come back by, for who has just arrived.
+    pub(in crate::session) link: Option<ResumeLink>,
 }
 
 /// A viewer's place at a session. The session puts events in, and never waits; the viewer takes them out.
@@ -54,6 +60,8 @@ struct State {
     left: bool,
     /// The session has ended.
     over: bool,
+    /// The viewer has come back by another connection.
+    replaced: bool,
     viewer: Option<Waker>,
 }
 
@@ -111,6 +119,16 @@ impl Seat {
         viewer.into_iter().for_each(Waker::wake);
     }
 
+    /// Gives the place to the same viewer, who has come by another connection.
+    pub(in crate::session) fn replace(&self) {
+        let viewer = {
+            let mut state = self.lock();
+            state.replaced = true;
+            state.viewer.take()
+        };
+        viewer.into_iter().for_each(Waker::wake);
+    }
+
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Next> {
         let mut state = self.lock();
         if let Some(event) = state.events.pop_front() {
@@ -134,6 +152,11 @@ impl Seat {
             state.viewer = Some(cx.waker().clone());
         }
         state.over
+    }
+
+    /// Whether the same viewer is here by another connection.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.lock().replaced
     }
 
     /// Whether a screen is owed to it.
@@ -169,7 +192,7 @@ impl Event {
             // It is what a viewer begins with, whatever its length.
             Self::Screen(_) => 0,
             Self::Output(bytes) => bytes.len().max(MIN_EVENT),
-            Self::Size(_) => MIN_EVENT,
+            Self::Size(_) | Self::Link(_) => MIN_EVENT,
         }
     }
 }
@@ -192,7 +215,7 @@ mod tests {
     }
 
     fn screen(at: u64) -> Event {
-        Event::Screen(Snapshot { at, input: 0, size: Size::DEFAULT, bytes: Bytes::new(), whole: true })
+        Event::Screen(Snapshot { at, input: 0, size: Size::DEFAULT, bytes: Bytes::new(), whole: true, link: None })
     }
 
     #[test]
