@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::Keys;
-use crate::config::{Authority, Config, DetachedOutput, Provider, ProviderKind, Screen, TicketStore};
+use crate::auth::{Identities, Jwks, JwksError, Keys, Tokens};
+use crate::config::{Authority, Config, DetachedOutput, Jwt, Provider, ProviderKind, Screen, TicketStore};
 use crate::control::Api;
 use crate::edge::{Edge, Pages, TlsError, acceptor, bind};
 use crate::limit::MintRate;
@@ -43,6 +43,12 @@ pub enum StartError {
     /// The certificate or its key is of no use.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The keys that tokens are signed by are of no use.
+    #[error("jwt: {0}")]
+    Jwks(#[from] JwksError),
+    /// The roots that the URL of `jwt.jwks` is trusted by are of no use.
+    #[error("jwt.ca: {0}")]
+    JwtRoots(RootsError),
     /// A provider's `ca` is of no use.
     #[error("provider {name}: {why}")]
     Provider {
@@ -92,6 +98,7 @@ pub struct App {
 /// [`StartError`].
 pub fn check(config: &Config) -> Result<(), StartError> {
     acceptor(&config.tls.cert, &config.tls.key)?;
+    config.jwt.as_ref().map(jwks).transpose()?;
     config.providers.iter().try_for_each(|provider| entry(provider.clone()).map(drop))
 }
 
@@ -130,11 +137,14 @@ impl App {
         let store = match config.tickets.store {
             TicketStore::Memory => MemoryStore::new(config.limits.tickets),
         };
+        let cookie = config.jwt.as_ref().and_then(|jwt| jwt.cookie.clone());
+        let jwks = config.jwt.as_ref().map(jwks).transpose()?;
+        let tokens = config.jwt.zip(jwks.clone()).map(|(jwt, jwks)| Tokens::new(jwt, jwks));
         let api = Arc::new(Api {
             providers,
             sessions: sessions.clone(),
             tickets: Tickets::new(store.clone(), config.tickets.ttl, resume.clone()),
-            keys: Keys::new(config.keys),
+            identities: Identities::new(Keys::new(config.keys), tokens),
             mint_rate: MintRate::new(config.limits.mints_per_second, config.limits.mint_burst),
             public_url: config.server.public_url.clone(),
             metrics: metrics.clone(),
@@ -146,6 +156,7 @@ impl App {
             origins: config.server.origins,
             max_message: config.sessions.max_message,
             limits: config.limits,
+            cookie,
             pages,
             tls,
             tasks: connections.clone(),
@@ -157,6 +168,9 @@ impl App {
             tokio::spawn(resume.keep_swept()),
             tokio::spawn(edge.serve(listeners.tls)),
         ];
+        if let Some(jwks) = jwks {
+            background.push(tokio::spawn(jwks.keep_fresh()));
+        }
         if let Some(listener) = listeners.admin {
             let authorities = listener.local_addr().map(admin_names).unwrap_or_default();
             let (ready, counted) = (ready.clone(), sessions.clone());
@@ -180,6 +194,12 @@ impl App {
         }
         sessions_left && connections_left
     }
+}
+
+/// The keys that tokens are signed by.
+fn jwks(jwt: &Jwt) -> Result<Arc<Jwks>, StartError> {
+    let dialer = Dialer::new(jwt.ca.as_deref(), jwt.allow_private).map_err(StartError::JwtRoots)?;
+    Ok(Jwks::new(&jwt.source, dialer)?)
 }
 
 fn entry(provider: Provider) -> Result<Entry, StartError> {

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
-use super::{Identity, NoRandomness, random_token};
+use super::{Identity, NoRandomness, Rights, random_token};
 
 /// The name of the cookie. The prefix `__Host-` makes browsers insist on `Secure`, on `Path=/` and on no `Domain`
 /// (draft-ietf-httpbis-rfc6265bis, section 4.1.3.2).
@@ -66,7 +66,7 @@ impl Door {
             .iter()
             .filter(|cookie| verify_slices_are_equal(cookie.as_bytes(), value.as_bytes()).is_ok())
             .count();
-        (known > 0).then(|| Identity { name: "demo-page".to_owned() })
+        (known > 0).then(|| Identity::new("demo-page", Rights::all()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -5,9 +5,10 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::checked::{
-    Config, DetachedOutput, Key, Limits, Log, LogFormat, Screen, Server, Sessions, TicketStore, Tickets, Tls,
+    Config, DetachedOutput, Limits, Log, LogFormat, Screen, Server, Sessions, TicketStore, Tickets, Tls,
 };
 use super::error::Problem;
+use super::identities::{jwt, key};
 use super::providers::provider;
 use super::section::{Field, Read, Section};
 use super::units::{BaseUrl, Origin};
@@ -35,6 +36,7 @@ pub(super) fn config(root: &mut Section<'_>) -> Read<Config> {
     let limits = root.table("limits", limits);
     let sessions = root.table("sessions", sessions);
     let log = root.table("log", log);
+    let jwt = root.optional("jwt", |field| Section::of(&field, jwt));
     let keys = root.entries("keys", key);
     let providers = root.entries("providers", provider);
     Ok(Config {
@@ -44,6 +46,7 @@ pub(super) fn config(root: &mut Section<'_>) -> Read<Config> {
         limits: limits?,
         sessions: sessions?,
         log: log?,
+        jwt: jwt?,
         keys: keys?,
         providers: providers?,
     })
@@ -163,31 +166,6 @@ fn log(section: &mut Section<'_>) -> Read<Log> {
     let format = section
         .or("format", LogFormat::Text, |field| field.one_of(&[("text", LogFormat::Text), ("json", LogFormat::Json)]));
     Ok(Log { filter: filter?, format: format? })
-}
-
-fn key(section: &mut Section<'_>) -> Read<Key> {
-    let name = section.required("name", A_NAME, name);
-    let hash = section.required("hash", A_HASH, |field| match field.node.text().and_then(sha256) {
-        Some(hash) => Ok(hash),
-        // Somebody may have put the key itself here.
-        None => Err(field.wrong_secret(A_HASH)),
-    });
-    Ok(Key { name: name?, hash: hash? })
-}
-
-const A_HASH: &str = r#""sha256:" and 64 hexadecimal digits, as polytty key new prints them"#;
-
-fn sha256(text: &str) -> Option<[u8; 32]> {
-    let digits = text.strip_prefix("sha256:")?.as_bytes();
-    let mut hash = [0; 32];
-    if digits.len() != 2 * hash.len() {
-        return None;
-    }
-    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-        let digit = |b: u8| char::from(b).to_digit(16);
-        *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()?;
-    }
-    Some(hash)
 }
 
 /// The name of an entry.

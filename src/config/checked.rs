@@ -7,11 +7,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jsonwebtoken::Algorithm;
 use polytty_dialect::channel::ResizeMode;
 
 use super::endpoint::Endpoint;
 use super::secret::Secret;
 use super::units::{Authority, BaseUrl, Origin};
+use crate::auth::{Rights, Scope};
 
 /// All of `proxy.toml`.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// `[log]`
     pub log: Log,
+    /// `[jwt]`, where tokens are taken
+    pub jwt: Option<Jwt>,
     /// `[[keys]]`, names unique
     pub keys: Vec<Key>,
     /// `[[providers]]`, names unique
@@ -166,6 +171,46 @@ pub struct Key {
     pub name: String,
     /// SHA-256 of the whole key, as `polytty key new` prints it (`sha256:` and 64 hex digits).
     pub hash: [u8; 32],
+    /// What its holder may do. Default: mint, observe and end, at all providers, for any subject.
+    pub rights: Rights,
+    /// Until when it is good. Default: for ever.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// `[jwt]`: the tokens of one issuer.
+#[derive(Clone, Debug)]
+pub struct Jwt {
+    /// What `iss` has to be. Required.
+    pub issuer: String,
+    /// What `aud` has to be, or hold. Required.
+    pub audience: String,
+    /// Where the issuer's keys are (`jwks`). Required.
+    pub source: JwkSource,
+    /// A PEM file with roots trusted for the URL instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// Whether the URL may be at an address that is not public, and plain `http`. Default false.
+    pub allow_private: bool,
+    /// The algorithms that a token may be signed by. Default RS256, PS256, ES256 and EdDSA.
+    pub algorithms: Vec<Algorithm>,
+    /// The claim that says whose the token is. Default `sub`.
+    pub subject_claim: String,
+    /// The claim that says what its holder may do. Default `scope`.
+    pub scope_claim: String,
+    /// The words of that claim that give each scope. Default `polytty:` and its name.
+    pub scopes: Vec<(Scope, Vec<String>)>,
+    /// The claim that lists the providers which its holder may use. Default none: all of them.
+    pub providers_claim: Option<String>,
+    /// The cookie that holds the token of a browser. Default none.
+    pub cookie: Option<String>,
+}
+
+/// `jwt.jwks`
+#[derive(Clone, Debug)]
+pub enum JwkSource {
+    /// A file, read now and then.
+    File(PathBuf),
+    /// A URL, fetched now and then.
+    Url(Endpoint),
 }
 
 /// `[[providers]]`: what every kind has.

@@ -25,6 +25,7 @@ mod environment;
 mod error;
 mod field;
 mod file;
+mod identities;
 mod layers;
 mod nearest;
 mod providers;

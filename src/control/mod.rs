@@ -12,7 +12,7 @@ use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use polytty_dialect::Code;
 
-use crate::auth::{Identity, Keys};
+use crate::auth::{Identities, Identity, Refused, Scope, bearer};
 use crate::config::BaseUrl;
 use crate::limit::{MintRate, TooMany};
 use crate::observe::Metrics;
@@ -32,7 +32,7 @@ pub struct Api {
     /// Links.
     pub tickets: Tickets,
     /// Who may call.
-    pub keys: Keys,
+    pub identities: Identities,
     /// How often links may be minted.
     pub mint_rate: MintRate,
     /// What links are built from.
@@ -48,36 +48,62 @@ impl Api {
         if request.uri().path() == "/openapi.json" {
             return openapi::reply(request.method());
         }
-        let Some(identity) = page.or_else(|| self.identify(request.headers())) else {
-            let detail = "this call needs the field Authorization: Bearer KEY, with a key of this proxy";
-            let reply = Problem::new(Code::Unauthenticated, detail).reply();
-            return with(reply, header::WWW_AUTHENTICATE, "Bearer realm=\"polytty\"");
+        let identity = match page {
+            Some(page) => page,
+            None => match self.identify(request.headers()).await {
+                Ok(identity) => identity,
+                Err(reply) => return *reply,
+            },
         };
         let path = request.uri().path().to_owned();
         let segments: Vec<&str> = path.split('/').skip(2).collect();
         let method = request.method().clone();
+        let Some((needed, allowed)) = needs(&segments) else {
+            return Problem::new(Code::NotFound, "there is no such call; see /openapi.json").reply();
+        };
+        let Some((_, scope)) = needed.iter().find(|(other, _)| *other == method) else { return not_allowed(allowed) };
+        if !identity.may(*scope) {
+            let detail = format!("this call needs the scope {scope}, which this credential does not have");
+            return Problem::new(Code::Forbidden, detail).reply();
+        }
+        let by = &identity;
         match (segments.as_slice(), &method) {
-            (["sessions"], &Method::POST) => self.create_session(request, &identity, max_body).await,
-            (["sessions"], &Method::GET) => self.list_sessions(),
-            (["sessions", id], &Method::GET) => self.show_session(id),
-            (["sessions", id], &Method::DELETE) => self.end_session(id, &identity).await,
-            (["sessions", id, "links"], &Method::POST) => self.create_link(id, request, &identity, max_body).await,
-            (["sessions", id, "scrollback"], &Method::GET) => self.scrollback(id).await,
-            (["providers"], &Method::GET) => self.list_providers(),
-            (["sessions"], _) => not_allowed("GET, POST"),
-            (["sessions", _], _) => not_allowed("GET, DELETE"),
-            (["sessions", _, "links"], _) => not_allowed("POST"),
-            (["sessions", _, "scrollback"], _) => not_allowed("GET"),
-            (["providers"], _) => not_allowed("GET"),
-            _ => Problem::new(Code::NotFound, "there is no such call; see /openapi.json").reply(),
+            (["sessions"], &Method::POST) => self.create_session(request, by, max_body).await,
+            (["sessions"], _) => self.list_sessions(by),
+            (["sessions", id], &Method::DELETE) => self.end_session(id, by).await,
+            (["sessions", id], _) => self.show_session(id, by),
+            (["sessions", id, "links"], _) => self.create_link(id, request, by, max_body).await,
+            (["sessions", id, "scrollback"], _) => self.scrollback(id, by).await,
+            _ => self.list_providers(by),
         }
     }
 
-    fn identify(&self, headers: &HeaderMap) -> Option<Identity> {
-        let mut fields = headers.get_all(header::AUTHORIZATION).iter();
-        let (field, None) = (fields.next()?.to_str().ok()?, fields.next()) else { return None };
-        let (scheme, key) = field.split_once(' ')?;
-        if scheme.eq_ignore_ascii_case("bearer") { self.keys.identify(key.trim()) } else { None }
+    async fn identify(&self, headers: &HeaderMap) -> Result<Identity, Box<Reply>> {
+        let refused = match bearer(headers) {
+            Some(Ok(presented)) => match self.identities.identify(presented).await {
+                Ok(identity) => return Ok(identity),
+                Err(refused) => Some(refused),
+            },
+            Some(Err(())) => Some(Refused::Malformed),
+            None => None,
+        };
+        if refused == Some(Refused::NoKeys) {
+            let problem = Problem::new(Code::StoreUnavailable, Refused::NoKeys.message());
+            return Err(Box::new(with(problem.reply(), header::RETRY_AFTER, "10")));
+        }
+        let detail = refused.map_or_else(
+            || {
+                "this call needs the field Authorization: Bearer KEY, with a key of this proxy or a token for it"
+                    .to_owned()
+            },
+            |refused| format!("{}; this call needs the field Authorization: Bearer KEY", refused.message()),
+        );
+        // RFC 6750, section 3: nothing is said of an error where no credential was shown.
+        let challenge = match refused {
+            None => "Bearer realm=\"polytty\"",
+            Some(_) => "Bearer realm=\"polytty\", error=\"invalid_token\"",
+        };
+        Err(Box::new(with(Problem::new(Code::Unauthenticated, detail).reply(), header::WWW_AUTHENTICATE, challenge)))
     }
 
     /// The answer to a key that mints too often.
@@ -88,6 +114,18 @@ impl Api {
         let reply = with(reply, header::RETRY_AFTER, &seconds.to_string());
         let reply = with(reply, HeaderName::from_static("ratelimit-policy"), &self.mint_rate.policy());
         with(reply, HeaderName::from_static("ratelimit"), &format!("\"mint\";r=0;t={seconds}"))
+    }
+}
+
+/// What each method of a path needs, and which there are; `None` where there is no such path.
+fn needs(segments: &[&str]) -> Option<(&'static [(Method, Scope)], &'static str)> {
+    const OBSERVE: (&[(Method, Scope)], &str) = (&[(Method::GET, Scope::Observe)], "GET");
+    match segments {
+        ["sessions"] => Some((&[(Method::GET, Scope::Observe), (Method::POST, Scope::Mint)], "GET, POST")),
+        ["sessions", _] => Some((&[(Method::GET, Scope::Observe), (Method::DELETE, Scope::End)], "GET, DELETE")),
+        ["sessions", _, "links"] => Some((&[(Method::POST, Scope::Mint)], "POST")),
+        ["sessions", _, "scrollback"] | ["providers"] => Some(OBSERVE),
+        _ => None,
     }
 }
 

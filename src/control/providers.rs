@@ -4,6 +4,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::Api;
+use crate::auth::Identity;
 use crate::provider::Health;
 use crate::respond::{Reply, json};
 
@@ -24,10 +25,11 @@ struct Places {
 }
 
 impl Api {
-    pub(super) fn list_providers(&self) -> Reply {
+    pub(super) fn list_providers(&self, by: &Identity) -> Reply {
         let providers: Vec<_> = self
             .providers
             .iter()
+            .filter(|entry| by.may_use(entry.name()))
             .map(|entry| {
                 let (health, last_error) = match entry.health() {
                     Health::Unknown => ("unknown", None),

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::{Api, read_json};
-use crate::auth::Identity;
+use crate::auth::{Identity, Scope};
 use crate::respond::{Problem, Reply, json, with};
 use crate::session::{CreateError, Session, Sessions, Spec};
 use crate::ticket::{MintError, Purpose};
@@ -81,7 +81,7 @@ impl Api {
             Ok(body) => body,
             Err(problem) => return problem.reply(),
         };
-        let spec = match self.spec(body) {
+        let spec = match self.spec(body, by) {
             Ok(spec) => spec,
             Err(problem) => return problem.reply(),
         };
@@ -105,19 +105,29 @@ impl Api {
         with(json(StatusCode::CREATED, &link), header::LOCATION, &location)
     }
 
-    pub(super) fn list_sessions(&self) -> Reply {
-        json(StatusCode::OK, &serde_json::json!({ "sessions": self.sessions.list() }))
+    pub(super) fn list_sessions(&self, by: &Identity) -> Reply {
+        let mut sessions = self.sessions.list();
+        sessions.retain(|info| by.reaches(&info.provider, info.subject.as_deref()));
+        json(StatusCode::OK, &serde_json::json!({ "sessions": sessions }))
     }
 
-    pub(super) fn show_session(&self, id: &str) -> Reply {
-        match id.parse().ok().and_then(|id| self.sessions.info(id)) {
+    pub(super) fn show_session(&self, id: &str, by: &Identity) -> Reply {
+        let info = id.parse().ok().and_then(|id| self.sessions.info(id));
+        match info.filter(|info| by.reaches(&info.provider, info.subject.as_deref())) {
             Some(info) => json(StatusCode::OK, &info),
             None => no_session(),
         }
     }
 
+    /// A session that is there. To whom it is no concern, it is as if it were not.
+    fn session(&self, id: &str, by: &Identity) -> Option<Arc<Session>> {
+        let session = self.sessions.get(id.parse().ok()?)?;
+        let (provider, subject) = session.belongs_to();
+        by.reaches(provider, subject).then_some(session)
+    }
+
     pub(super) async fn end_session(&self, id: &str, by: &Identity) -> Reply {
-        let Some(session) = id.parse().ok().and_then(|id| self.sessions.get(id)) else { return no_session() };
+        let Some(session) = self.session(id, by) else { return no_session() };
         tracing::info!(session = %session.id(), by = ?by.name(), "session is to end");
         session.end().await;
         let mut ended = crate::respond::reply(StatusCode::NO_CONTENT, "text/plain", "");
@@ -125,9 +135,8 @@ impl Api {
         ended
     }
 
-    pub(super) async fn scrollback(&self, id: &str) -> Reply {
-        let session = id.parse().ok().and_then(|id| self.sessions.get(id));
-        let Some(session) = session else { return no_session() };
+    pub(super) async fn scrollback(&self, id: &str, by: &Identity) -> Reply {
+        let Some(session) = self.session(id, by) else { return no_session() };
         match session.scrollback().await {
             Some(bytes) => crate::respond::reply(StatusCode::OK, "application/octet-stream", bytes),
             None => no_session(),
@@ -145,7 +154,7 @@ impl Api {
             Ok(body) => body,
             Err(problem) => return problem.reply(),
         };
-        let Some(session) = id.parse().ok().and_then(|id| self.sessions.get(id)) else { return no_session() };
+        let Some(session) = self.session(id, by) else { return no_session() };
         let role = match body.role {
             RoleBody::Writer => Role::Writer,
             RoleBody::Viewer => Role::Viewer,
@@ -165,10 +174,11 @@ impl Api {
     }
 
     /// Reads what a session is created from. The whole request is judged before anything is made or counted.
-    fn spec(&self, body: CreateSession) -> Result<Spec, Problem> {
+    fn spec(&self, body: CreateSession, by: &Identity) -> Result<Spec, Problem> {
         let bad = |detail: String| Problem::new(Code::BadMessage, detail).status(StatusCode::UNPROCESSABLE_ENTITY);
-        let provider = self.providers.iter().find(|entry| entry.name() == body.provider).ok_or_else(|| {
-            let known: Vec<_> = self.providers.iter().map(|entry| entry.name()).collect();
+        let mut usable = self.providers.iter().filter(|entry| by.may_use(entry.name()));
+        let provider = usable.clone().find(|entry| entry.name() == body.provider).ok_or_else(|| {
+            let known: Vec<_> = usable.by_ref().map(|entry| entry.name()).collect();
             let detail = format!("provider: there is none of this name; known are {}", known.join(", "));
             Problem::new(Code::NotFound, detail).status(StatusCode::UNPROCESSABLE_ENTITY)
         })?;
@@ -183,11 +193,6 @@ impl Api {
                 })?
             }
         };
-        if !body.shared {
-            let detail = "shared: a link for one subject only needs identities, which this version does not have; \
-                          leave shared out";
-            return Err(Problem::new(Code::Unsupported, detail));
-        }
         if body.record {
             return Err(Problem::new(Code::Unsupported, "record: this version does not record; leave it out"));
         }
@@ -201,23 +206,32 @@ impl Api {
         }
         let labels = labels(body.labels)
             .ok_or_else(|| bad(format!("labels: at most {MAX_LABELS}, with texts of at most {MAX_TEXT} bytes")))?;
-        Ok(Spec { provider: provider.clone(), target, size, subject: body.subject, labels, dialect })
+        let subject = match (body.subject, by.subject()) {
+            (None, own) => own.cloned(),
+            (Some(other), Some(own)) if *other != **own && !by.may(Scope::Admin) => {
+                let detail = "subject: this credential acts for its own subject only; leave subject out";
+                return Err(Problem::new(Code::Forbidden, detail));
+            }
+            (Some(subject), _) => Some(subject.into()),
+        };
+        if !body.shared && subject.is_none() {
+            return Err(bad("shared: a link that only its subject can use needs a subject".to_owned()));
+        }
+        Ok(Spec { provider: provider.clone(), target, size, subject, shared: body.shared, labels, dialect })
     }
 
     async fn mint(&self, session: &Arc<Session>, role: Role) -> Result<Link, Reply> {
         let ttl = self.tickets.ttl();
         let expires_at = Timestamp::now() + SignedDuration::try_from(ttl).unwrap_or(SignedDuration::ZERO);
-        let ticket =
-            self.tickets.mint(Purpose { session: session.id(), role, dialect: session.dialect() }).await.map_err(
-                |error| {
-                    let detail = match error {
-                        MintError::Full => "too many links are outstanding; try again in a while",
-                        MintError::NoRandomness => "the operating system yields no random bytes",
-                    };
-                    let reply = Problem::new(error.code(), detail).reply();
-                    if error == MintError::Full { full(with(reply, header::RETRY_AFTER, FULL_RETRY)) } else { reply }
-                },
-            )?;
+        let purpose = Purpose { session: session.id(), role, dialect: session.dialect(), owner: session.owner() };
+        let ticket = self.tickets.mint(purpose).await.map_err(|error| {
+            let detail = match error {
+                MintError::Full => "too many links are outstanding; try again in a while",
+                MintError::NoRandomness => "the operating system yields no random bytes",
+            };
+            let reply = Problem::new(error.code(), detail).reply();
+            if error == MintError::Full { full(with(reply, header::RETRY_AFTER, FULL_RETRY)) } else { reply }
+        })?;
         self.metrics.link_minted();
         let url = format!("wss://{}/t/{}", self.public_url.authority(), ticket.expose());
         Ok(Link { id: session.id().to_string(), url, expires_at, expires_in: ttl.as_secs() })

@@ -12,8 +12,11 @@ use crate::respond::{Reply, reply, with};
 /// What is appended to the key before it is hashed (RFC 6455, section 1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
+/// What an item of a subprotocol offer begins with that carries a credential.
+const TOKEN: &str = "polytty.token.";
+
 /// Items of a subprotocol offer that carry a secret and are never echoed.
-const TOKEN_BEARERS: [&str; 2] = ["polytty.token.", "base64url.bearer.authorization."];
+const TOKEN_BEARERS: [&str; 2] = [TOKEN, "base64url.bearer.authorization."];
 
 /// Subprotocols in one offer.
 const MAX_OFFERS: usize = 32;
@@ -67,6 +70,11 @@ impl Handshake {
             }
         }
         Ok(Self { key, offers })
+    }
+
+    /// The credential among the subprotocols: a browser has no other place in a handshake where a page could put one.
+    pub(super) fn token(&self) -> Option<&str> {
+        self.offers.iter().find_map(|offer| offer.strip_prefix(TOKEN))
     }
 
     /// What the subprotocols come to.

@@ -48,6 +48,8 @@ pub struct Edge {
     pub limits: Limits,
     /// The largest message of a client.
     pub max_message: usize,
+    /// The cookie that holds a browser's token, where one may.
+    pub cookie: Option<String>,
     /// The demo page, where there is one.
     pub pages: Option<Pages>,
     /// TLS.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::Request;
+use http::{HeaderMap, Request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -16,6 +16,7 @@ use super::guard::Guard;
 use super::handshake::{Handshake, Offer};
 use super::route::From;
 use super::{Connection, Edge};
+use crate::auth::{Refused, bearer, cookie};
 use crate::respond::{Problem, Reply, closing};
 use crate::session::{Arrival, Attachment, ClientIo};
 use crate::socket::{self, Socket};
@@ -69,7 +70,14 @@ impl Edge {
             let refusal = Refusal { code: Code::BadMessage, message };
             return self.refuse(&handshake, subprotocol, dialect, refusal, upgrading, from, peer);
         };
-        match self.api.tickets.redeem(ticket).await {
+        let subject = match self.who(&handshake, request.headers()).await {
+            Ok(subject) => subject,
+            Err(refused) => {
+                let refusal = Refusal { code: Code::Unauthenticated, message: refused.message() };
+                return self.refuse(&handshake, subprotocol, dialect, refusal, upgrading, from, peer);
+            }
+        };
+        match self.api.tickets.redeem(ticket, subject.as_deref()).await {
             Ok(grant) => {
                 self.api.metrics.link_redeemed();
                 let dialect = dialect.or(grant.purpose().dialect).unwrap_or(DEFAULT_DIALECT);
@@ -84,6 +92,26 @@ impl Edge {
         }
     }
 
+    /// As whom a client shows itself: by its `Authorization`, an item of its subprotocols, or a cookie, in this order.
+    /// `None` when it does not, or has a key that is nobody's in particular. A browser sends a cookie whether it is
+    /// wanted or not, so one that is no good counts as none.
+    async fn who(&self, handshake: &Handshake, headers: &HeaderMap) -> Result<Option<Arc<str>>, Refused> {
+        let shown = match bearer(headers) {
+            Some(field) => Some(field.map_err(|()| Refused::Malformed)?),
+            None => handshake.token(),
+        };
+        let identity = match shown {
+            Some(shown) => self.api.identities.identify(shown).await?,
+            None => {
+                let cookie = self.cookie.as_deref().and_then(|name| cookie(headers, name));
+                let Some(cookie) = cookie else { return Ok(None) };
+                let Ok(identity) = self.api.identities.identify(cookie).await else { return Ok(None) };
+                identity
+            }
+        };
+        Ok(identity.subject().cloned())
+    }
+
     /// Hands an upgraded client to its session.
     async fn attach(
         self: Arc<Self>,
@@ -93,7 +121,7 @@ impl Edge {
         dialect: &'static str,
         peer: SocketAddr,
     ) {
-        let arrival = Arrival { offset, resumes: grant.resumes() };
+        let arrival = Arrival { offset, resumes: grant.resumes(), owner: grant.purpose().owner.clone() };
         let client = self.client(upgrading, dialect, grant.purpose().role, arrival);
         let upgraded = timeout(self.limits.request_timeout, client);
         let Ok(Some(client)) = upgraded.await else {

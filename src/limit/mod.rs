@@ -66,12 +66,10 @@ impl TooMany {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{Keys, new_key};
-    use crate::config::Key;
+    use crate::auth::Rights;
 
     fn identity(name: &str) -> Identity {
-        let (key, hash) = new_key().unwrap();
-        Keys::new(vec![Key { name: name.to_owned(), hash }]).identify(&key).unwrap()
+        Identity::new(name, Rights::all())
     }
 
     #[test]

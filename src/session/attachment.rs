@@ -1,6 +1,7 @@
 //! One client at a session: its socket, its dialect, and how far it has got.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -57,12 +58,14 @@ pub struct Attachment {
 }
 
 /// How a client comes to its session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arrival {
     /// Output bytes that it says it has, where it comes back.
     pub offset: Option<u64>,
     /// The resume link it came by, where it was one.
     pub resumes: Option<Hash>,
+    /// The only subject that may use the link it came by, and so the links that it is given.
+    pub owner: Option<Arc<str>>,
 }
 
 /// What shows that a client has got the resume link it was sent last.
@@ -97,8 +100,8 @@ impl Attachment {
     }
 
     /// How it came.
-    pub(super) fn arrival(&self) -> Arrival {
-        self.arrival
+    pub(super) fn arrival(&self) -> &Arrival {
+        &self.arrival
     }
 
     /// Says that something went wrong, and leaves.

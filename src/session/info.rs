@@ -41,7 +41,7 @@ pub struct Info {
     pub kind: &'static str,
     /// For whom it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub subject: Option<String>,
+    pub subject: Option<Arc<str>>,
     /// The creator's own notes.
     pub labels: serde_json::Map<String, serde_json::Value>,
     /// The terminal's size.
@@ -79,7 +79,7 @@ pub struct SizeInfo {
 pub(super) struct Facts {
     pub(super) provider: Arc<str>,
     pub(super) kind: &'static str,
-    pub(super) subject: Option<String>,
+    pub(super) subject: Option<Arc<str>>,
     pub(super) labels: Vec<(String, String)>,
     pub(super) created_at: Timestamp,
 }

@@ -91,7 +91,9 @@ pub struct Spec {
     /// Its first size, until a client names one.
     pub size: Size,
     /// For whom it was made, as the creator says.
-    pub subject: Option<String>,
+    pub subject: Option<Arc<str>>,
+    /// Whether whoever holds a link to it may use that; if not, only its subject may.
+    pub shared: bool,
     /// The creator's own notes.
     pub labels: Vec<(String, String)>,
     /// What its clients speak that offer no subprotocol, where its creator said so.
@@ -143,6 +145,7 @@ pub enum ScreenPolicy {
 pub struct Session {
     id: SessionId,
     dialect: Option<&'static str>,
+    shared: bool,
     record: Record,
     commands: mpsc::Sender<Command>,
 }
@@ -158,6 +161,18 @@ impl Session {
     #[must_use]
     pub fn dialect(&self) -> Option<&'static str> {
         self.dialect
+    }
+
+    /// The only subject that may use its links, where they are not for whoever holds them.
+    #[must_use]
+    pub fn owner(&self) -> Option<Arc<str>> {
+        self.record.facts().subject.clone().filter(|_| !self.shared)
+    }
+
+    /// The provider's name, and for whom it was made.
+    #[must_use]
+    pub fn belongs_to(&self) -> (&str, Option<&str>) {
+        (&self.record.facts().provider, self.record.facts().subject.as_deref())
     }
 
     /// How it stands.

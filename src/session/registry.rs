@@ -91,6 +91,7 @@ impl Sessions {
         let session = Arc::new(Session {
             id: SessionId::random()?,
             dialect: spec.dialect,
+            shared: spec.shared,
             record: Record::new(facts, spec.size),
             commands,
         });

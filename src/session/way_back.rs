@@ -21,6 +21,8 @@ pub(super) struct WayBack {
     links: Arc<ResumeLinks>,
     session: SessionId,
     role: Role,
+    /// The only subject that the links are for, where whoever came last came by one of its own.
+    owner: Option<Arc<str>>,
     chain: Vec<Hash>,
     /// Of these, the one that whoever came last was given, if that client was given one.
     given: Option<Hash>,
@@ -29,7 +31,7 @@ pub(super) struct WayBack {
 impl WayBack {
     /// No links yet, for who comes as `role`.
     pub(super) fn new(links: Arc<ResumeLinks>, session: SessionId, role: Role) -> Self {
-        Self { links, session, role, chain: Vec::new(), given: None }
+        Self { links, session, role, owner: None, chain: Vec::new(), given: None }
     }
 
     /// Whether a client that comes by this link is let in.
@@ -37,8 +39,10 @@ impl WayBack {
         self.chain.contains(&link)
     }
 
-    /// Somebody came by this link, or by an ordinary one: what was given to those before is spent.
-    pub(super) fn arrived(&mut self, by: Option<Hash>) {
+    /// Somebody came by this link, or by an ordinary one, which is for `owner` only: what was given to those before is
+    /// spent.
+    pub(super) fn arrived(&mut self, by: Option<Hash>, owner: Option<Arc<str>>) {
+        self.owner = owner;
         let good = by.and_then(|link| self.chain.iter().position(|other| *other == link)).map_or(0, |at| at + 1);
         self.chain.drain(good..).for_each(|link| self.links.spend(link));
         self.given = None;
@@ -46,7 +50,7 @@ impl WayBack {
 
     /// A new link for whoever is there; `None` without randomness.
     pub(super) fn issue(&mut self) -> Option<ResumeLink> {
-        let purpose = Purpose { session: self.session, role: self.role, dialect: None };
+        let purpose = Purpose { session: self.session, role: self.role, dialect: None, owner: self.owner.clone() };
         let link = self.links.issue(purpose).ok()?;
         if self.chain.len() == MAX_CHAIN {
             self.links.spend(self.chain.remove(0));
@@ -75,6 +79,6 @@ impl WayBack {
 
 impl Drop for WayBack {
     fn drop(&mut self) {
-        self.arrived(None);
+        self.arrived(None, None);
     }
 }

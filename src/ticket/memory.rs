@@ -81,11 +81,12 @@ impl MemoryStore {
         Ok(())
     }
 
-    fn remove(&self, hash: Hash, now: Instant) -> Result<Purpose, Refused> {
+    fn remove(&self, hash: Hash, subject: Option<&str>, now: Instant) -> Result<Purpose, Refused> {
         let Entry::Occupied(mut entry) = self.states.entry(hash) else { return Err(Refused::Unknown) };
         let gone_until = match entry.get() {
             State::Gone(until) if now < *until => return Err(Refused::Gone),
             State::Gone(_) => return Err(Refused::Unknown),
+            State::Live(purpose, _) if !purpose.is_for(subject) => return Err(Refused::Unknown),
             State::Live(_, until) => (*until).min(now) + REMEMBERED,
         };
         self.live.fetch_sub(1, Ordering::Relaxed);
@@ -104,8 +105,8 @@ impl TicketStore for MemoryStore {
         Box::pin(std::future::ready(self.insert(hash, purpose, Instant::now() + ttl)))
     }
 
-    fn take(&self, hash: Hash) -> StoreFuture<'_, Result<Purpose, Refused>> {
-        Box::pin(std::future::ready(self.remove(hash, Instant::now())))
+    fn take<'a>(&'a self, hash: Hash, subject: Option<&'a str>) -> StoreFuture<'a, Result<Purpose, Refused>> {
+        Box::pin(std::future::ready(self.remove(hash, subject, Instant::now())))
     }
 }
 
@@ -117,7 +118,7 @@ mod tests {
     use polytty_dialect::Role;
 
     fn purpose() -> Purpose {
-        Purpose { session: SessionId::random().unwrap(), role: Role::Writer, dialect: None }
+        Purpose { session: SessionId::random().unwrap(), role: Role::Writer, dialect: None, owner: None }
     }
 
     fn tickets(max: u32) -> (Arc<MemoryStore>, Tickets) {
@@ -131,12 +132,12 @@ mod tests {
         let (store, tickets) = tickets(10);
         let purpose = purpose();
         let ticket = tickets.mint(purpose.clone()).await.unwrap();
-        assert_eq!(tickets.redeem(ticket.expose()).await.unwrap().purpose(), &purpose);
-        assert_eq!(tickets.redeem(ticket.expose()).await.unwrap_err(), Refused::Gone);
+        assert_eq!(tickets.redeem(ticket.expose(), None).await.unwrap().purpose(), &purpose);
+        assert_eq!(tickets.redeem(ticket.expose(), None).await.unwrap_err(), Refused::Gone);
         tokio::time::advance(REMEMBERED - Duration::from_millis(1)).await;
-        assert_eq!(tickets.redeem(ticket.expose()).await.unwrap_err(), Refused::Gone);
+        assert_eq!(tickets.redeem(ticket.expose(), None).await.unwrap_err(), Refused::Gone);
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(tickets.redeem(ticket.expose()).await.unwrap_err(), Refused::Unknown);
+        assert_eq!(tickets.redeem(ticket.expose(), None).await.unwrap_err(), Refused::Unknown);
         store.sweep(Instant::now());
         assert!(store.states.is_empty());
     }
@@ -147,15 +148,15 @@ mod tests {
         let early = tickets.mint(purpose()).await.unwrap();
         let late = tickets.mint(purpose()).await.unwrap();
         tokio::time::advance(Duration::from_millis(29_999)).await;
-        assert!(tickets.redeem(early.expose()).await.is_ok());
+        assert!(tickets.redeem(early.expose(), None).await.is_ok());
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(tickets.redeem(late.expose()).await.unwrap_err(), Refused::Gone);
+        assert_eq!(tickets.redeem(late.expose(), None).await.unwrap_err(), Refused::Gone);
 
         let swept = tickets.mint(purpose()).await.unwrap();
         tokio::time::advance(Duration::from_secs(30)).await;
         store.sweep(Instant::now());
         assert_eq!(store.live.load(Ordering::Relaxed), 0);
-        assert_eq!(tickets.redeem(swept.expose()).await.unwrap_err(), Refused::Gone);
+        assert_eq!(tickets.redeem(swept.expose(), None).await.unwrap_err(), Refused::Gone);
     }
 
     #[tokio::test]
@@ -172,9 +173,22 @@ mod tests {
             format!(" {}", &good[1..]),
             "A".repeat(TICKET_LEN_FOR_TEST),
         ] {
-            assert_eq!(tickets.redeem(&near).await.unwrap_err(), Refused::Unknown, "{near:?}");
+            assert_eq!(tickets.redeem(&near, None).await.unwrap_err(), Refused::Unknown, "{near:?}");
         }
-        assert!(tickets.redeem(good).await.is_ok(), "near misses spend nothing");
+        assert!(tickets.redeem(good, None).await.is_ok(), "near misses spend nothing");
+    }
+
+    #[tokio::test]
+    async fn a_ticket_of_one_subject_is_unknown_to_all_others_and_stays_good() {
+        let (_, tickets) = tickets(10);
+        let ticket = tickets.mint(Purpose { owner: Some("alice".into()), ..purpose() }).await.unwrap();
+        for other in [None, Some("bob"), Some("Alice"), Some("")] {
+            assert_eq!(tickets.redeem(ticket.expose(), other).await.unwrap_err(), Refused::Unknown, "{other:?}");
+        }
+        assert!(tickets.redeem(ticket.expose(), Some("alice")).await.is_ok());
+        assert_eq!(tickets.redeem(ticket.expose(), Some("alice")).await.unwrap_err(), Refused::Gone);
+        let shared = tickets.mint(purpose()).await.unwrap();
+        assert!(tickets.redeem(shared.expose(), Some("bob")).await.is_ok(), "whoever holds it");
     }
 
     const TICKET_LEN_FOR_TEST: usize = super::super::TICKET_LEN;
@@ -184,7 +198,7 @@ mod tests {
         let (_, tickets) = tickets(1);
         let first = tickets.mint(purpose()).await.unwrap();
         assert_eq!(tickets.mint(purpose()).await.unwrap_err(), MintError::Full);
-        tickets.redeem(first.expose()).await.unwrap();
+        tickets.redeem(first.expose(), None).await.unwrap();
         assert!(tickets.mint(purpose()).await.is_ok());
     }
 
@@ -202,7 +216,7 @@ mod tests {
                     .map(|_| {
                         scope.spawn(|| {
                             barrier.wait();
-                            store.remove(hash, Instant::now())
+                            store.remove(hash, None, Instant::now())
                         })
                     })
                     .collect();

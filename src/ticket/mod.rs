@@ -75,6 +75,15 @@ pub struct Purpose {
     pub role: Role,
     /// The dialect for a client that offers no subprotocol.
     pub dialect: Option<&'static str>,
+    /// The only subject that may use it; `None` where whoever holds it may.
+    pub owner: Option<Arc<str>>,
+}
+
+impl Purpose {
+    /// Whether somebody who has shown to be `subject` may use it.
+    fn is_for(&self, subject: Option<&str>) -> bool {
+        self.owner.is_none() || self.owner.as_deref() == subject
+    }
 }
 
 /// Proof that a ticket was redeemed. Only this module can make one, and it is used up by attaching.
@@ -155,8 +164,9 @@ pub trait TicketStore: Send + Sync {
     /// Keeps a ticket for `ttl`.
     fn put(&self, hash: Hash, purpose: Purpose, ttl: Duration) -> StoreFuture<'_, Result<(), MintError>>;
 
-    /// Takes a ticket out. Of any number of simultaneous calls for one hash, exactly one gets it.
-    fn take(&self, hash: Hash) -> StoreFuture<'_, Result<Purpose, Refused>>;
+    /// Takes a ticket out, if it is for `subject` or for anybody. Of any number of simultaneous calls for one hash,
+    /// exactly one gets it. To anybody else it is unknown, and stays where it is.
+    fn take<'a>(&'a self, hash: Hash, subject: Option<&'a str>) -> StoreFuture<'a, Result<Purpose, Refused>>;
 }
 
 /// Mints and redeems.
@@ -191,22 +201,23 @@ impl Tickets {
         Ok(ticket)
     }
 
-    /// Spends a ticket, or finds the session of a resume link. This is the only way to a [`Grant`].
+    /// Spends a ticket, or finds the session of a resume link, for somebody who has shown to be `subject`, if anybody in
+    /// particular. This is the only way to a [`Grant`].
     ///
     /// # Errors
     ///
     /// [`Refused`]; a text that cannot be a ticket is unknown and is not looked up.
-    pub async fn redeem(&self, ticket: &str) -> Result<Grant, Refused> {
+    pub async fn redeem(&self, ticket: &str, subject: Option<&str>) -> Result<Grant, Refused> {
         let well_formed = ticket.len() == TICKET_LEN
             && ticket.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
         if !well_formed {
             return Err(Refused::Unknown);
         }
         let hash = hash(ticket);
-        if let Some(found) = self.resume.find(hash) {
+        if let Some(found) = self.resume.find(hash, subject) {
             return Ok(Grant { purpose: found?, resumes: Some(hash) });
         }
-        let purpose = self.store.take(hash).await?;
+        let purpose = self.store.take(hash, subject).await?;
         Ok(Grant { purpose, resumes: None })
     }
 }

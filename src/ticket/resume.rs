@@ -86,9 +86,10 @@ impl ResumeLinks {
     }
 
     /// What a link is for; `None` when it is none of these.
-    pub(super) fn find(&self, hash: Hash) -> Option<Result<Purpose, Refused>> {
+    pub(super) fn find(&self, hash: Hash, subject: Option<&str>) -> Option<Result<Purpose, Refused>> {
         let now = Instant::now();
         match *self.states.get(&hash)? {
+            State::Live(ref purpose, _) if !purpose.is_for(subject) => Some(Err(Refused::Unknown)),
             State::Live(ref purpose, until) if now < until => Some(Ok(purpose.clone())),
             // Its session ends it some time; until then its holder hears what happened.
             State::Live(..) => Some(Err(Refused::Gone)),
@@ -127,7 +128,7 @@ mod tests {
     use crate::session::SessionId;
 
     fn links() -> (Arc<ResumeLinks>, Purpose) {
-        let purpose = Purpose { session: SessionId::random().unwrap(), role: Role::Writer, dialect: None };
+        let purpose = Purpose { session: SessionId::random().unwrap(), role: Role::Writer, dialect: None, owner: None };
         (ResumeLinks::new("wss://term.example/t/".to_owned(), Duration::from_secs(3600)), purpose)
     }
 
@@ -137,16 +138,25 @@ mod tests {
         let link = links.issue(purpose.clone()).unwrap();
         assert_eq!(link.url.len(), "wss://term.example/t/".len() + super::super::TICKET_LEN);
         for _ in 0..2 {
-            assert_eq!(links.find(link.hash), Some(Ok(purpose.clone())), "finding spends nothing");
+            assert_eq!(links.find(link.hash, None), Some(Ok(purpose.clone())), "finding spends nothing");
         }
         links.spend(link.hash);
         links.spend(link.hash);
-        assert_eq!(links.find(link.hash), Some(Err(Refused::Gone)));
+        assert_eq!(links.find(link.hash, None), Some(Err(Refused::Gone)));
         tokio::time::advance(REMEMBERED).await;
-        assert_eq!(links.find(link.hash), None);
+        assert_eq!(links.find(link.hash, None), None);
         links.sweep(Instant::now());
         assert!(links.states.is_empty());
         assert_eq!(links.gone.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_link_of_one_subject_leads_nobody_else_anywhere() {
+        let (links, purpose) = links();
+        let link = links.issue(Purpose { owner: Some("alice".into()), ..purpose }).unwrap();
+        assert_eq!(links.find(link.hash, None), Some(Err(Refused::Unknown)));
+        assert_eq!(links.find(link.hash, Some("bob")), Some(Err(Refused::Unknown)));
+        assert!(links.find(link.hash, Some("alice")).unwrap().is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -154,8 +164,8 @@ mod tests {
         let (links, purpose) = links();
         let link = links.issue(purpose).unwrap();
         tokio::time::advance(Duration::from_secs(3600) - Duration::from_millis(1)).await;
-        assert!(links.find(link.hash).unwrap().is_ok());
+        assert!(links.find(link.hash, None).unwrap().is_ok());
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(links.find(link.hash), Some(Err(Refused::Gone)));
+        assert_eq!(links.find(link.hash, None), Some(Err(Refused::Gone)));
     }
 }

@@ -96,7 +96,7 @@ async fn every_mistake_in_a_request_is_named_and_nothing_is_made() {
         (with("target", json!({ "command": ["/bin/false"] })), 422, "command"),
         (with("size", json!({ "cols": 0, "rows": 1 })), 422, "size"),
         (with("size", json!({ "cols": 1.5, "rows": 1 })), 422, "1.5"),
-        (with("shared", json!(false)), 422, "shared"),
+        (with("shared", json!(false)), 422, "needs a subject"),
         (with("record", json!(true)), 422, "record"),
         (with("dialect", json!("klingon")), 422, "dialect"),
         (with("subject", json!("")), 422, "subject"),

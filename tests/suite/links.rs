@@ -4,11 +4,19 @@ use crate::common::{Client, Connect, Link, World};
 use http::Method;
 use serde_json::json;
 
-const PLAIN: Connect<'_> = Connect { subprotocol: None, origin: None };
+const PLAIN: Connect<'_> = Connect { subprotocol: None, origin: None, field: None };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_thousand_clients_that_race_for_one_link_one_gets_in_and_all_others_hear_that_it_is_gone() {
-    let world = World::with(|config| config["limits"]["connections"] = json!(4000)).await;
+    let world = World::with(|config| {
+        let limits = config["limits"].as_object_mut().unwrap();
+        limits.insert("connections".to_owned(), json!(4000));
+        // Who was dialled first waits until all are: on a busy machine that takes a while.
+        for wait in ["handshake_timeout", "request_timeout", "keep_alive"] {
+            limits.insert(wait.to_owned(), json!("5m"));
+        }
+    })
+    .await;
     for (round, how) in
         [PLAIN, Connect::default(), PLAIN, Connect::default(), PLAIN, Connect::default()].into_iter().enumerate()
     {
@@ -80,7 +88,7 @@ async fn a_spent_link_is_gone_and_one_that_never_was_is_unknown_in_both_kinds_of
         assert!(closed.reason.starts_with(&format!("{slug}: ")), "{closed:?}");
         // A browser without a subprotocol is known by its Origin.
         let home = format!("https://{}", world.address);
-        let browser = Connect { subprotocol: None, origin: Some(&home) };
+        let browser = Connect { subprotocol: None, origin: Some(&home), field: None };
         let mut browser = Client::connect(&world, link, browser).await.unwrap();
         assert!(browser.read().await);
         assert_eq!(browser.said[0]["operation"], "stdout", "one last line of text in its own dialect");
@@ -105,17 +113,17 @@ async fn a_foreign_page_gets_nothing_and_spends_nothing() {
     let home = format!("https://{}", world.address);
     let near = format!("http://{}", world.address);
     for origin in ["https://evil.example", "null", "", "file://", near.as_str(), "https://friend.example.evil"] {
-        let how = Connect { subprotocol: Some("polytty.v1"), origin: Some(origin) };
+        let how = Connect { subprotocol: Some("polytty.v1"), origin: Some(origin), field: None };
         assert_eq!(Client::connect(&world, &link, how).await.err().unwrap(), 403, "{origin:?}");
         let body = Some(json!({ "provider": "local", "target": {} }));
         let key = format!("Bearer {}", world.key);
         let call = [("origin", origin), ("authorization", key.as_str())];
         assert_eq!(world.http(Method::POST, "/v1/sessions", body, &call).await.status, 403);
     }
-    let friend = Connect { subprotocol: None, origin: Some("https://friend.example") };
+    let friend = Connect { subprotocol: None, origin: Some("https://friend.example"), field: None };
     assert!(Client::connect(&world, &link, friend).await.is_ok());
     let link = world.mint("local").await;
-    let own = Connect { subprotocol: Some("polytty.v1"), origin: Some(&home) };
+    let own = Connect { subprotocol: Some("polytty.v1"), origin: Some(&home), field: None };
     assert!(Client::connect(&world, &link, own).await.is_ok());
 }
 
@@ -123,14 +131,15 @@ async fn a_foreign_page_gets_nothing_and_spends_nothing() {
 async fn an_offer_of_unknown_subprotocols_is_refused_without_spending_and_tokens_are_never_echoed() {
     let world = World::start().await;
     let link = world.mint("local").await;
-    let strange = Connect { subprotocol: Some("tty"), origin: None };
+    let strange = Connect { subprotocol: Some("tty"), origin: None, field: None };
     assert_eq!(Client::connect(&world, &link, strange).await.err().unwrap(), 400);
     let home = format!("https://{}", world.address);
-    let browser = Connect { subprotocol: Some("polytty.token.x, tty"), origin: Some(&home) };
+    let browser = Connect { subprotocol: Some("polytty.token.x, tty"), origin: Some(&home), field: None };
     let mut browser = Client::connect(&world, &link, browser).await.unwrap();
     assert_eq!(browser.subprotocol.as_deref(), Some("tty"));
     assert_eq!(browser.drain().await.code, 4400);
-    let both = Connect { subprotocol: Some("polytty.token.x, polytty.v1"), origin: None };
+    let offer = format!("polytty.token.{}, polytty.v1", world.key);
+    let both = Connect { subprotocol: Some(&offer), origin: None, field: None };
     let mut client = Client::connect(&world, &link, both).await.unwrap();
     assert_eq!(client.subprotocol.as_deref(), Some("polytty.v1"));
     client.ready().await;

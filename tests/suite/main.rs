@@ -9,6 +9,8 @@ mod connect;
 mod docs;
 mod endurance;
 mod faults;
+mod identities;
+mod issuer;
 mod links;
 mod shared;
 mod signing;

@@ -225,7 +225,7 @@ async fn on_shutdown_every_client_is_told_1001_and_every_shell_is_gone() {
 async fn the_operation_dialect_says_stdout_and_nothing_else_and_raw_says_bytes_and_nothing_else() {
     let world = World::start().await;
     for provider in PROVIDERS {
-        let plain = Connect { subprotocol: None, origin: None };
+        let plain = Connect { subprotocol: None, origin: None, field: None };
         let link = world.mint(provider).await;
         let mut client = Client::connect(&world, &link, plain).await.unwrap();
         client.type_text("exec env PS1= sh -c 'printf \"\\303\"; sleep 0.1; printf \"\\244\\n\"; exit'\r").await;

@@ -78,7 +78,7 @@ proxy.toml:17:16: sessions.idle_timeout: not TOML: string values must be quoted
 proxy.toml:18:15: sessions.max_message: expected a size such as \"64KiB\" (from 1KiB to 16MiB), found \"1GiB\"
 proxy.toml:21:10: log.format: expected \"text\" or \"json\" (did you mean \"json\"?), found \"jsn\"
 proxy.toml:22:10: log.filter: expected a filter such as \"info\" or \"info,polytty=debug\", found \"polytty=loud\"
-proxy.toml:24:2: recorder: unknown key; the keys here are server, tls, tickets, limits, sessions, log, keys, providers
+proxy.toml:24:2: recorder: unknown key; the keys here are server, tls, tickets, limits, sessions, log, jwt, keys, providers
 proxy.toml:28:8: keys.\"a key\".name: expected a name of at most 64 letters, digits, '.', '_' and '-' that begins with a letter or digit, found \"a key\"
 proxy.toml:29:8: keys.\"a key\".hash: expected \"sha256:\" and 64 hexadecimal digits, as polytty key new prints them, found a string of another form
 proxy.toml:31:1: providers.pai.access_key_secret: required: expected the secret of the AccessKey, found nothing

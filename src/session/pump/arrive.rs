@@ -24,7 +24,7 @@ impl Pump<'_> {
     /// A client that knows how much output it has gets what follows that. One that knows nothing, or too little for
     /// what is still held, gets all that is held, behind a reset.
     pub(super) fn attach(&mut self, mut client: Attachment) {
-        let arrival = client.arrival();
+        let arrival = client.arrival().clone();
         let end = self.ring.end();
         let refusal = match (arrival.resumes, arrival.offset) {
             (Some(link), _) if !self.way_back.admits(link) => Some((Code::LinkGone, Refused::Gone.message())),
@@ -49,7 +49,7 @@ impl Pump<'_> {
         let missing = from - arrival.offset.unwrap_or(0);
         let repeated = self.shown.clamp(from, end) - from;
 
-        self.way_back.arrived(arrival.resumes);
+        self.way_back.arrived(arrival.resumes, arrival.owner);
         let link = self.give_link(&client);
         let record = &self.task.session.record;
         let resume = link.as_ref().map(|link| (link.url.as_str(), link.expires_at.to_string()));

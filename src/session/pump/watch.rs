@@ -24,7 +24,7 @@ const NO_SEAT: &str = "as many viewers watch this session as may (sessions.max_v
 impl Pump<'_> {
     /// Seats a viewer.
     pub(super) fn watch(&mut self, client: Attachment) {
-        let seat = match self.viewers.seat(client.arrival().resumes) {
+        let seat = match self.viewers.seat(client.arrival().resumes, client.arrival().owner.clone()) {
             Ok(seat) => seat,
             Err(no_seat) => {
                 let (code, message) = match no_seat {

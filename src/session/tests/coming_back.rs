@@ -69,9 +69,9 @@ impl World {
 
     async fn redeem(&self, link: &str, offset: Option<u64>) -> Result<Arrival, Refused> {
         let ticket = link.rsplit('/').next().unwrap();
-        let grant = self.tickets.redeem(ticket).await?;
+        let grant = self.tickets.redeem(ticket, None).await?;
         assert_eq!(grant.purpose().session, self.session.id());
-        Ok(Arrival { offset, resumes: grant.resumes() })
+        Ok(Arrival { offset, resumes: grant.resumes(), owner: None })
     }
 
     pub(super) async fn come_back(&self, link: &str, offset: Option<u64>) -> Client {
@@ -252,7 +252,7 @@ async fn output_beyond_the_scrollback_is_counted_as_missing_and_the_rest_begins_
 async fn an_offset_in_the_future_is_refused_and_whoever_is_attached_stays() {
     let mut world = World::start(b"$ ", None).await;
     world.client.see(2).await;
-    let mut wrong = Client::attach(&world.session, Arrival { offset: Some(3), resumes: None }).await;
+    let mut wrong = Client::attach(&world.session, Arrival { offset: Some(3), ..Arrival::default() }).await;
     let (output, said, close) = wrong.drain().await;
     assert_eq!((output.len(), said.last().unwrap().as_str(), close), (0, "error", Some(4400)));
     world.client.say(Kind::Binary, b"still here").await;

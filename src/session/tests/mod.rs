@@ -172,6 +172,7 @@ impl World {
             target: Target::new(()),
             size: Size::DEFAULT,
             subject: None,
+            shared: true,
             labels: Vec::new(),
             dialect: None,
         };

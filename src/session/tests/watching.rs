@@ -11,9 +11,9 @@ impl World {
 
     /// Watches by a resume link.
     async fn watch_again(&self, link: &str) -> Client {
-        let grant = self.tickets.redeem(ticket(link)).await.expect("the link is good");
+        let grant = self.tickets.redeem(ticket(link), None).await.expect("the link is good");
         assert_eq!(grant.purpose().role, Role::Viewer);
-        let arrival = Arrival { offset: Some(0), resumes: grant.resumes() };
+        let arrival = Arrival { offset: Some(0), resumes: grant.resumes(), owner: None };
         Client::come(&self.session, Role::Viewer, arrival).await
     }
 
@@ -24,10 +24,10 @@ impl World {
     }
 
     async fn until_spent(&self, link: &str) {
-        while self.tickets.redeem(ticket(link)).await.is_ok() {
+        while self.tickets.redeem(ticket(link), None).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        assert_eq!(self.tickets.redeem(ticket(link)).await.unwrap_err(), Refused::Gone);
+        assert_eq!(self.tickets.redeem(ticket(link), None).await.unwrap_err(), Refused::Gone);
     }
 
     /// The same over a connection that holds little.

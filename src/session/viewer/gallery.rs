@@ -35,38 +35,36 @@ impl Gallery {
         Self { there: Vec::new(), away: Vec::new(), seats, links, session }
     }
 
-    /// A seat for a viewer that comes by this link, or by an ordinary one. Who comes back takes the place of the
+    /// A seat for a viewer that comes by this link, or by an ordinary one, which is for `owner` only. Who comes back takes the place of the
     /// connection before, should nobody have noticed yet that it is lost.
     ///
     /// # Errors
     ///
     /// [`NoSeat`]; a link that was come by stays as good as it was.
-    pub(in crate::session) fn seat(&mut self, by: Option<Hash>) -> Result<Seat, NoSeat> {
+    pub(in crate::session) fn seat(&mut self, by: Option<Hash>, owner: Option<Arc<str>>) -> Result<Seat, NoSeat> {
         self.sweep();
-        let way_back = match by {
+        let mut way_back = match by {
             None if self.there.len() >= self.seats => return Err(NoSeat::Full),
             None => WayBack::new(self.links.clone(), self.session, Role::Viewer),
             Some(link) => self.found_again(link)?,
         };
+        way_back.arrived(by, owner);
         let seat = Seat::new();
         self.there.push((seat.clone(), way_back));
         Ok(seat)
     }
 
     fn found_again(&mut self, link: Hash) -> Result<WayBack, NoSeat> {
-        let mut way_back = if let Some(at) = self.there.iter().position(|(_, way_back)| way_back.admits(link)) {
+        if let Some(at) = self.there.iter().position(|(_, way_back)| way_back.admits(link)) {
             let (older, way_back) = self.there.swap_remove(at);
             older.replace();
-            way_back
-        } else {
-            let at = self.away.iter().position(|way_back| way_back.admits(link)).ok_or(NoSeat::Gone)?;
-            if self.there.len() >= self.seats {
-                return Err(NoSeat::Full);
-            }
-            self.away.remove(at)
-        };
-        way_back.arrived(Some(link));
-        Ok(way_back)
+            return Ok(way_back);
+        }
+        let at = self.away.iter().position(|way_back| way_back.admits(link)).ok_or(NoSeat::Gone)?;
+        if self.there.len() >= self.seats {
+            return Err(NoSeat::Full);
+        }
+        Ok(self.away.remove(at))
     }
 
     /// A new link by which the viewer of this seat comes back; `None` when it has left, and without randomness.

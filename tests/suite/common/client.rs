@@ -16,11 +16,13 @@ use super::{Link, PATIENCE, Site};
 pub(crate) struct Connect<'a> {
     pub(crate) subprotocol: Option<&'a str>,
     pub(crate) origin: Option<&'a str>,
+    /// Any other field.
+    pub(crate) field: Option<(&'a str, &'a str)>,
 }
 
 impl Default for Connect<'_> {
     fn default() -> Self {
-        Self { subprotocol: Some("polytty.v1"), origin: None }
+        Self { subprotocol: Some("polytty.v1"), origin: None, field: None }
     }
 }
 
@@ -64,6 +66,9 @@ impl Client {
             .header("sec-websocket-key", tokio_tungstenite::tungstenite::handshake::client::generate_key());
         if let Some(origin) = how.origin {
             request = request.header("origin", origin);
+        }
+        if let Some((name, value)) = how.field {
+            request = request.header(name, value);
         }
         if let Some(subprotocol) = how.subprotocol {
             request = request.header("sec-websocket-protocol", subprotocol);

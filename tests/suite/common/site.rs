@@ -87,6 +87,11 @@ impl Site {
         self.http(method, path, body, &[("authorization", &key)]).await
     }
 
+    /// A call of the API with another credential.
+    pub(crate) async fn call(&self, credential: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
+        self.http(method, path, body, &[("authorization", &format!("Bearer {credential}"))]).await
+    }
+
     /// Any HTTP request.
     pub(crate) async fn http(
         &self,
