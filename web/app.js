@@ -151,7 +151,7 @@ function attach(url) {
         if (size.cols !== cols || size.rows !== rows) attachment.resize(size);
       },
       output: (bytes, done) => screen.terminal.write(bytes, done),
-      notice: (message) => state('warn', describeNotice(message)),
+      notice: (message, returned) => state('warn', describeNotice(message, returned)),
       size: () => {},
       viewers: (count) => share.viewers(count),
       lost: (seconds) => {

@@ -65,8 +65,13 @@ export function viewersInWords(count) {
   return `${count} watching`;
 }
 
-/** What a person should know while the terminal goes on. @param {object} message `replay` or `error` of the protocol */
-export function describeNotice({ operation, missing, message }) {
+/**
+ * What a person should know while the terminal goes on.
+ * @param {object} message `replay` or `error` of the protocol
+ * @param {boolean} returned whether this page was here before and has missed it
+ */
+export function describeNotice({ operation, missing, message }, returned = true) {
+  if (operation === 'replay' && !returned) return `The first ${bytesInWords(missing)} of output are not kept any more`;
   if (operation === 'replay') return `${bytesInWords(missing)} of output came too fast to be kept, and is missing`;
   return withoutStop(sentence(message));
 }
