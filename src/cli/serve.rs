@@ -60,6 +60,8 @@ fn plural(count: usize) -> &'static str {
 fn start_failed(error: StartError) -> Failed {
     match error {
         StartError::Listen { .. } => Failed::Run(error.into()),
-        StartError::Tls(_) | StartError::Provider { .. } => Failed::Config(error.to_string()),
+        StartError::Tls(_) | StartError::Provider { .. } | StartError::Recording { .. } => {
+            Failed::Config(error.to_string())
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod body;
 mod openapi;
 mod providers;
+mod recording;
 mod sessions;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::config::BaseUrl;
 use crate::limit::{MintRate, TooMany};
 use crate::observe::Metrics;
 use crate::provider::Entry;
+use crate::recording::Recorder;
 use crate::respond::{Problem, Reply, with};
 use crate::session::Sessions;
 use crate::ticket::Tickets;
@@ -39,6 +41,10 @@ pub struct Api {
     pub public_url: BaseUrl,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What was recorded, where there is a place for it.
+    pub recorder: Option<Arc<Recorder>>,
+    /// Whether sessions are recorded of which neither their creator nor their provider says so.
+    pub record: bool,
 }
 
 impl Api {
@@ -63,11 +69,12 @@ impl Api {
             (["sessions", id], &Method::DELETE) => self.end_session(id, &identity).await,
             (["sessions", id, "links"], &Method::POST) => self.create_link(id, request, &identity, max_body).await,
             (["sessions", id, "scrollback"], &Method::GET) => self.scrollback(id).await,
+            (["sessions", id, "recording"], &Method::GET) => self.recording(id, request.uri().query()).await,
             (["providers"], &Method::GET) => self.list_providers(),
             (["sessions"], _) => not_allowed("GET, POST"),
             (["sessions", _], _) => not_allowed("GET, DELETE"),
             (["sessions", _, "links"], _) => not_allowed("POST"),
-            (["sessions", _, "scrollback"], _) => not_allowed("GET"),
+            (["sessions", _, "scrollback" | "recording"], _) => not_allowed("GET"),
             (["providers"], _) => not_allowed("GET"),
             _ => Problem::new(Code::NotFound, "there is no such call; see /openapi.json").reply(),
         }

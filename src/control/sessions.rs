@@ -34,8 +34,7 @@ struct CreateSession {
     #[serde(default = "yes")]
     shared: bool,
     dialect: Option<String>,
-    #[serde(default)]
-    record: bool,
+    record: Option<bool>,
     #[serde(default)]
     labels: Map<String, Value>,
 }
@@ -188,8 +187,10 @@ impl Api {
                           leave shared out";
             return Err(Problem::new(Code::Unsupported, detail));
         }
-        if body.record {
-            return Err(Problem::new(Code::Unsupported, "record: this version does not record; leave it out"));
+        let record = body.record.or(provider.record()).unwrap_or(self.record);
+        if record && self.recorder.is_none() {
+            let detail = "record: this proxy has nowhere to record to (recording.directory); leave it out";
+            return Err(Problem::new(Code::Unsupported, detail));
         }
         let dialect = match body.dialect.as_deref().map(|name| (name, client_dialect(name))) {
             None => None,
@@ -201,7 +202,7 @@ impl Api {
         }
         let labels = labels(body.labels)
             .ok_or_else(|| bad(format!("labels: at most {MAX_LABELS}, with texts of at most {MAX_TEXT} bytes")))?;
-        Ok(Spec { provider: provider.clone(), target, size, subject: body.subject, labels, dialect })
+        Ok(Spec { provider: provider.clone(), target, size, subject: body.subject, labels, dialect, record })
     }
 
     async fn mint(&self, session: &Arc<Session>, role: Role) -> Result<Link, Reply> {

@@ -10,6 +10,7 @@ mod docs;
 mod endurance;
 mod faults;
 mod links;
+mod recording;
 mod shared;
 mod signing;
 mod stalled;

@@ -164,8 +164,15 @@ impl World {
         let entry = Entry::new("scripted".to_owned(), kind, 10, Duration::from_secs(15), provider);
         let resume = ResumeLinks::new("wss://term.example/t/".to_owned(), Duration::from_secs(3600));
         let scrollbacks = Scrollbacks::new(1 << 30);
-        let settings =
-            Settings { lifetimes, scrollback: 256 << 10, scrollbacks, resume: resume.clone(), screen, max_viewers: 3 };
+        let settings = Settings {
+            lifetimes,
+            scrollback: 256 << 10,
+            scrollbacks,
+            resume: resume.clone(),
+            screen,
+            max_viewers: 3,
+            recorder: None,
+        };
         let sessions = Sessions::new(10, settings, Arc::new(Metrics::default()));
         let spec = Spec {
             provider: Arc::new(entry),
@@ -174,6 +181,7 @@ impl World {
             subject: None,
             labels: Vec::new(),
             dialect: None,
+            record: false,
         };
         let session = sessions.create(spec, Duration::from_secs(30)).unwrap();
         let tickets = Tickets::new(MemoryStore::new(10), Duration::from_secs(30), resume);

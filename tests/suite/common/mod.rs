@@ -23,7 +23,7 @@ use tempfile::TempDir;
 pub(crate) use client::{Client, Connect};
 pub(crate) use demo::Demo;
 pub(crate) use relay::Relay;
-pub(crate) use site::{Link, Site};
+pub(crate) use site::{Answer, Link, Site};
 pub(crate) use terminal::Terminal;
 
 /// How long anything may take before a test says that it does not happen.
