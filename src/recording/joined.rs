@@ -1,9 +1,8 @@
 //! The parts of a recording as one cast.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufReader, ErrorKind};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::cast::{Decoder, Event, Format, Header, ReadError};
@@ -116,7 +115,7 @@ pub fn parts_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
 fn next_of(waiting: &mut VecDeque<PathBuf>) -> Result<Option<Open>, JoinedError> {
     let several = waiting.len() > 1;
     while let Some(path) = waiting.pop_front() {
-        let file = match open(&path) {
+        let file = match File::open(&path) {
             Ok(file) => file,
             // It was deleted since it was listed.
             Err(error) if error.kind() == ErrorKind::NotFound && several => continue,
@@ -129,10 +128,4 @@ fn next_of(waiting: &mut VecDeque<PathBuf>) -> Result<Option<Open>, JoinedError>
         }
     }
     Ok(None)
-}
-
-/// Without waiting for anybody who writes to it, should it be a pipe.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = rustix::fs::OFlags::NONBLOCK.bits();
-    OpenOptions::new().read(true).custom_flags(i32::try_from(flags).unwrap_or_default()).open(path)
 }

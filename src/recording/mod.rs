@@ -13,7 +13,7 @@ mod playback;
 mod queue;
 mod shelf;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -146,6 +146,13 @@ impl Recorder {
     pub fn open(directory: &Path, settings: Settings, metrics: Arc<Metrics>) -> io::Result<Arc<Self>> {
         let shelf = Shelf::open(directory, settings.max_total, settings.keep, metrics.clone())?;
         Ok(Self::on(shelf, settings, metrics))
+    }
+
+    /// The same with a pipe for every part, named as the file would be: what reads from it decides how fast the disk is.
+    #[cfg(test)]
+    pub(crate) fn on_pipes(directory: &Path, settings: Settings, metrics: Arc<Metrics>) -> Arc<Self> {
+        let shelf = Shelf::open_with(directory, settings.max_total, settings.keep, metrics.clone(), tests::pipe);
+        Self::on(shelf.unwrap(), settings, metrics)
     }
 
     fn on(shelf: Arc<Shelf>, settings: Settings, metrics: Arc<Metrics>) -> Arc<Self> {

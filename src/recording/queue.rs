@@ -294,7 +294,8 @@ impl Queue {
             Some(Ok(())) => (Stage::Ended, None),
             Some(Err(failure)) => (Stage::Failed, Some(failure.to_string())),
         };
-        Report { state: stage, missing: state.missing, reason }
+        let missing = state.missing + state.gap.map_or(0, |(gap, _)| gap.output + gap.input);
+        Report { state: stage, missing, reason }
     }
 
     /// The writer's side: waits for something to write and then for more of it, but not for long.
