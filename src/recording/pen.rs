@@ -7,7 +7,7 @@ use polytty_dialect::utf8::Joiner;
 
 use super::Failure;
 use super::cast::{Code, Encoder, Format, Header, Origin};
-use super::queue::{Batch, What};
+use super::queue::{Batch, SPARE, What};
 use super::shelf::{Part, Shelf};
 use crate::session::SessionId;
 
@@ -103,9 +103,8 @@ impl Pen {
             }
         }
         self.flush()?;
-        // What a flood made grow is given back.
-        self.lines.shrink_to(WRITE);
-        self.text.shrink_to(EVENT);
+        self.lines.shrink_to(SPARE);
+        self.text.shrink_to(SPARE);
         Ok(())
     }
 

@@ -346,6 +346,27 @@ fn parts_turn_over_by_size_and_by_age_each_plays_alone_and_together_they_are_who
 }
 
 #[test]
+fn parts_that_were_deleted_or_hardly_begun_are_passed_over() {
+    let home = TempDir::new().unwrap();
+    let shelf = shelf(&home, 1 << 30, None);
+    let id = id();
+    let mut pen = pen(&shelf, id, 4096);
+    pen.begin().unwrap();
+    pen.write(&batch(&[(1_000_000, &[b'x'; 20_000])])).unwrap();
+    drop(pen);
+    let folder = home.path().join(id.to_string());
+    let parts = parts_of(&folder).unwrap();
+    let all = of(&recorded(home.path(), id), &Code::Output).len();
+    let second = of(&events(&fs::read_to_string(&parts[1]).unwrap()), &Code::Output).len();
+    fs::write(folder.join("000099.cast"), "{\"version\":2,").unwrap();
+    let mut joined = Joined::open(parts_of(&folder).unwrap()).unwrap().unwrap();
+    fs::remove_file(&parts[1]).unwrap();
+    let rest: Vec<_> = std::iter::from_fn(|| joined.next_event().unwrap()).collect();
+    assert_eq!(of(&rest, &Code::Output).len(), all - second);
+    assert!(Joined::open(vec![parts[1].clone()]).is_err() && Joined::open(vec![folder.join("000099.cast")]).is_err());
+}
+
+#[test]
 fn over_the_cap_the_recording_that_ended_first_goes_first_and_one_that_is_written_stays() {
     let home = TempDir::new().unwrap();
     let shelf = shelf(&home, 100_000, None);
