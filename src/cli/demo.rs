@@ -90,7 +90,7 @@ impl Demo {
             "server": { "listen": address, "public_url": public_url.to_string(), "admin_listen": admin, "origins": origins },
             "tls": { "cert": certificate.chain(), "key": certificate.key() },
             // Beside the certificate, and gone with it.
-            "recording": { "directory": "recordings", "enabled": true },
+            "recording": { "directory": "recordings", "enabled": true, "max_total": "1GiB" },
             "keys": [{ "name": "demo", "hash": format!("sha256:{hash}") }],
             "sessions": { "screen": self.screen },
             "providers": providers,

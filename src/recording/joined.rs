@@ -1,9 +1,8 @@
 //! The parts of a recording as one cast.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufReader, ErrorKind};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::cast::{Decoder, Event, Format, Header, ReadError};
@@ -56,7 +55,8 @@ impl Joined {
     /// [`JoinedError`].
     pub fn open(files: Vec<PathBuf>) -> Result<Option<Self>, JoinedError> {
         let mut waiting = VecDeque::from(files);
-        let Some(current) = next_of(&mut waiting)? else { return Ok(None) };
+        let one_of_several = waiting.len() > 1;
+        let Some(current) = next_of(&mut waiting, one_of_several)? else { return Ok(None) };
         let header = current.decoder.header().clone();
         let first = header.origin.as_ref().map_or(0, |origin| origin.offset_us);
         Ok(Some(Self { waiting, current, header, first, offset: 0, last: 0 }))
@@ -87,7 +87,7 @@ impl Joined {
                 self.last = event.at;
                 return Ok(Some(event));
             }
-            let Some(next) = next_of(&mut self.waiting)? else { return Ok(None) };
+            let Some(next) = next_of(&mut self.waiting, true)? else { return Ok(None) };
             self.current = next;
             // Files of somebody else follow one another without a pause.
             let origin = self.current.decoder.header().origin.as_ref();
@@ -113,10 +113,10 @@ pub fn parts_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(parts.into_iter().map(|(_, path)| path).collect())
 }
 
-fn next_of(waiting: &mut VecDeque<PathBuf>) -> Result<Option<Open>, JoinedError> {
-    let several = waiting.len() > 1;
+/// The next file. One of several may be missing, or without a header.
+fn next_of(waiting: &mut VecDeque<PathBuf>, several: bool) -> Result<Option<Open>, JoinedError> {
     while let Some(path) = waiting.pop_front() {
-        let file = match open(&path) {
+        let file = match File::open(&path) {
             Ok(file) => file,
             // It was deleted since it was listed.
             Err(error) if error.kind() == ErrorKind::NotFound && several => continue,
@@ -129,10 +129,4 @@ fn next_of(waiting: &mut VecDeque<PathBuf>) -> Result<Option<Open>, JoinedError>
         }
     }
     Ok(None)
-}
-
-/// Without waiting for anybody who writes to it, should it be a pipe.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = rustix::fs::OFlags::NONBLOCK.bits();
-    OpenOptions::new().read(true).custom_flags(i32::try_from(flags).unwrap_or_default()).open(path)
 }

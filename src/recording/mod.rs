@@ -1,9 +1,8 @@
 //! Recordings: what a session's terminal says, written down as asciicast.
 //!
-//! A session holds a [`Tap`] and puts in what happens, without ever waiting. A task of its own takes it out of the
-//! bounded [queue](queue::Queue) and hands it to the [pen](pen::Pen), which writes files on the [shelf](shelf::Shelf)
-//! from threads that may block. What is written can be [played back](Playback) by the session's id, while it lives and
-//! after.
+//! A session holds a `Tap` and puts in what happens, without ever waiting. A task of its own takes it out of the bounded
+//! `Queue` and hands it to the `Pen`, which writes files on the `Shelf` from threads that may block. What is written can
+//! be [played back](Playback) by the session's id, while it lives and after.
 
 pub mod cast;
 
@@ -13,7 +12,7 @@ mod playback;
 mod queue;
 mod shelf;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -148,6 +147,13 @@ impl Recorder {
         Ok(Self::on(shelf, settings, metrics))
     }
 
+    /// The same with a pipe for every part, named as the file would be: what reads from it decides how fast the disk is.
+    #[cfg(test)]
+    pub(crate) fn on_pipes(directory: &Path, settings: Settings, metrics: Arc<Metrics>) -> Arc<Self> {
+        let shelf = Shelf::open_with(directory, settings.max_total, settings.keep, metrics.clone(), tests::pipe);
+        Self::on(shelf.unwrap(), settings, metrics)
+    }
+
     fn on(shelf: Arc<Shelf>, settings: Settings, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self { settings, shelf, writes: Arc::new(Semaphore::new(WRITES)), metrics })
     }
@@ -228,6 +234,8 @@ impl Recorder {
             // The only other holder was the thread that has written it.
             let is_last = Arc::into_inner(batch).is_none_or(|batch| queue.done(batch));
             if is_last {
+                // Closing a file may block, too.
+                drop(spawn_blocking(move || drop(pen)));
                 return Ok(());
             }
         }
@@ -242,11 +250,10 @@ impl Recorder {
         let gone = |_| Failure::Io("the thread that writes has ended".to_owned());
         let place = self.writes.clone().acquire_owned().await.map_err(|_| Failure::Io("no more writes".to_owned()))?;
         let done = spawn_blocking(move || {
-            let result = work(&mut pen);
+            let result = work(&mut pen).map(|()| pen);
             drop(place);
-            (pen, result)
+            result
         });
-        let (pen, result) = done.await.map_err(gone)?;
-        result.map(|()| pen)
+        done.await.map_err(gone)?
     }
 }

@@ -7,15 +7,18 @@ use polytty_dialect::utf8::Joiner;
 
 use super::Failure;
 use super::cast::{Code, Encoder, Format, Header, Origin};
-use super::queue::{Batch, What};
+use super::queue::{Batch, SPARE, What};
 use super::shelf::{Part, Shelf};
 use crate::session::SessionId;
 
 /// Lines that are collected for one write, in bytes; the last one may go beyond it.
 const WRITE: usize = 64 << 10;
 
-/// The most that becomes one event, in bytes of the terminal.
-const EVENT: usize = 64 << 10;
+/// The most that becomes one event, in bytes of the terminal; less where parts are small.
+const EVENT: usize = 16 << 10;
+
+/// So many events have room in a part at least, unless every character of them has to be escaped.
+const EVENTS: u64 = 8;
 
 /// What all parts of a recording have in common.
 pub(super) struct Plan {
@@ -25,7 +28,7 @@ pub(super) struct Plan {
     pub(super) format: Format,
     /// When it began, in microseconds since 1970.
     pub(super) began: u64,
-    /// A part is complete at so many bytes; the event that takes it there is its last.
+    /// A part takes so many bytes, or a single event.
     pub(super) part_size: u64,
     /// A part takes no more events after so many microseconds.
     pub(super) part_age: u64,
@@ -49,6 +52,8 @@ struct Current {
     encoder: Encoder,
     /// Microseconds from the beginning of the recording to that of the part.
     begins: u64,
+    /// Whether there are events in it.
+    has_events: bool,
 }
 
 impl Pen {
@@ -98,15 +103,15 @@ impl Pen {
             }
         }
         self.flush()?;
-        // What a flood made grow is given back.
-        self.lines.shrink_to(WRITE);
-        self.text.shrink_to(EVENT);
+        self.lines.shrink_to(SPARE);
+        self.text.shrink_to(SPARE);
         Ok(())
     }
 
     /// Bytes of a terminal, in events of bounded length. A character that is not complete waits for its rest.
     fn terminal(&mut self, at: u64, code: &Code, bytes: &[u8]) -> Result<(), Failure> {
-        for piece in bytes.chunks(EVENT) {
+        let most = usize::try_from(self.plan.part_size / EVENTS).unwrap_or(EVENT).clamp(1, EVENT);
+        for piece in bytes.chunks(most) {
             let mut text = std::mem::take(&mut self.text);
             let joiner = if *code == Code::Input { &mut self.input } else { &mut self.output };
             joiner.push(piece, |piece| text.push_str(piece));
@@ -132,17 +137,25 @@ impl Pen {
     }
 
     fn event(&mut self, at: u64, code: &Code, data: &str) -> Result<(), Failure> {
-        let is_full = self.current.as_ref().is_none_or(|current| {
-            current.part.len() + self.lines.len() as u64 >= self.plan.part_size
-                || at.saturating_sub(current.begins) >= self.plan.part_age
-        });
-        if is_full {
+        let too_old = |current: &Current| at.saturating_sub(current.begins) >= self.plan.part_age;
+        if self.current.as_ref().is_none_or(|current| current.has_events && too_old(current)) {
             self.turn_page(at)?;
         }
-        if let Some(current) = &mut self.current {
-            current.encoder.event(at.saturating_sub(current.begins), code, data, &mut self.lines);
+        let before = self.lines.len();
+        if !self.encode(at, code, data) {
+            self.lines.truncate(before);
+            self.turn_page(at)?;
+            self.encode(at, code, data);
         }
         if self.lines.len() >= WRITE { self.flush() } else { Ok(()) }
+    }
+
+    /// Adds an event to the lines. Whether it may stand in this part.
+    fn encode(&mut self, at: u64, code: &Code, data: &str) -> bool {
+        let Some(current) = &mut self.current else { return false };
+        current.encoder.event(at.saturating_sub(current.begins), code, data, &mut self.lines);
+        let is_first = !std::mem::replace(&mut current.has_events, true);
+        is_first || current.part.len() + self.lines.len() as u64 <= self.plan.part_size
     }
 
     /// Begins the next part.
@@ -163,7 +176,7 @@ impl Pen {
             }),
         };
         let encoder = Encoder::start(self.plan.format, &header, &mut self.lines);
-        self.current = Some(Current { part, encoder, begins: at });
+        self.current = Some(Current { part, encoder, begins: at, has_events: false });
         Ok(())
     }
 

@@ -44,6 +44,10 @@ impl Playback {
     pub(super) fn open(parts: Vec<PathBuf>, format: Option<Format>) -> Result<Option<Self>, JoinedError> {
         let joined = match Joined::open(parts) {
             Ok(None) | Err(JoinedError::File { error: ReadError::Unfinished, .. }) => return Ok(None),
+            // It was deleted since it was listed.
+            Err(JoinedError::File { error: ReadError::Io(error), .. }) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
             Ok(Some(joined)) => joined,
             Err(error) => return Err(error),
         };

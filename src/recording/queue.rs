@@ -24,13 +24,14 @@ const ENTRY: usize = 64;
 const TOGETHER: u64 = 1000;
 
 /// The longest that something waits to be written, where there is not more of it: so often a recording is flushed.
-pub(super) const FLUSH: Duration = Duration::from_millis(250);
+pub(super) const FLUSH: Duration = Duration::from_millis(500);
 
 /// What whoever looks at a recording waits for its flush.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Buffers that are kept from one batch to the next, in bytes; larger ones are given back.
-const SPARE: usize = 64 << 10;
+/// Each buffer that is kept from one batch to the next, in bytes. What a flood made grow is given back, for most
+/// recordings are idle.
+pub(super) const SPARE: usize = 4 << 10;
 
 /// What becomes of a terminal's bytes when the queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,7 +295,8 @@ impl Queue {
             Some(Ok(())) => (Stage::Ended, None),
             Some(Err(failure)) => (Stage::Failed, Some(failure.to_string())),
         };
-        Report { state: stage, missing: state.missing, reason }
+        let missing = state.missing + state.gap.map_or(0, |(gap, _)| gap.output + gap.input);
+        Report { state: stage, missing, reason }
     }
 
     /// The writer's side: waits for something to write and then for more of it, but not for long.

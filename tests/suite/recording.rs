@@ -1,10 +1,14 @@
 //! What was on a terminal can be seen again, whatever becomes of the session, the process and the disk.
 
+mod disk;
+mod files;
+mod replaying;
+
 use http::Method;
 use polytty::recording::cast::{Code, Decoder, Event, Format, Header};
 use serde_json::{Value, json};
 
-use crate::common::{Answer, Client, Connect, PROVIDERS, Site, World};
+use crate::common::{Answer, Client, Connect, PROVIDERS, Site, World, eventually};
 
 /// A world that records into `recordings` beside its configuration.
 async fn recording() -> World {
@@ -54,6 +58,12 @@ async fn open(site: &Site, provider: &str) -> Client {
     client
 }
 
+/// Waits until a session and its recording have ended.
+async fn until_recorded(site: &Site, session: &str) {
+    site.until(session, "ended").await;
+    eventually(async || (site.session(session).await["recording"]["state"] == "ended").then_some(())).await;
+}
+
 /// Reads to the end; all that was seen.
 async fn seen(client: &mut Client) -> String {
     client.drain().await;
@@ -71,7 +81,7 @@ async fn at_every_provider_the_text_of_the_cast_is_the_text_that_was_seen_bytes_
         let seen = seen(&mut client).await;
         assert!(seen.contains("a\u{20ac} ") || provider == "dockhand", "{provider}: {seen:?}");
         assert!(seen.contains("\u{1b}[1mbold") && seen.contains("bye "), "{provider}: {seen:?}");
-        world.until(&client.session, "ended").await;
+        until_recorded(&world, &client.session).await;
         let (header, events) = play(&world, &client.session).await;
         assert_eq!(of(&events, &Code::Output), seen, "{provider}");
         assert_eq!((header.cols, header.rows), (100, 30));
@@ -127,7 +137,7 @@ async fn a_recording_is_served_in_either_version_and_only_to_those_who_may() {
     let mut client = open(&world, "local").await;
     client.type_text("exit 5\r").await;
     client.drain().await;
-    world.until(&client.session, "ended").await;
+    until_recorded(&world, &client.session).await;
     let id = &client.session;
     let as_it_is = ask(&world, id, "").await;
     assert!(as_it_is.body.as_str().unwrap().starts_with("{\"version\":2,\"width\":100,\"height\":30,"));

@@ -16,7 +16,7 @@ const MAX_KEYBOARDS: u16 = 8;
 
 /// The modes that are on.
 #[derive(Debug, Default)]
-pub(super) struct Modes {
+pub(in crate::cli) struct Modes {
     private: BTreeSet<u16>,
     cursor_hidden: bool,
     keypad: bool,
@@ -26,7 +26,7 @@ pub(super) struct Modes {
 
 impl Modes {
     /// Notes what a sequence changes.
-    pub(super) fn see(&mut self, sequence: Sequence<'_>) {
+    pub(in crate::cli) fn see(&mut self, sequence: Sequence<'_>) {
         match sequence {
             Sequence::Esc(b'=') => self.keypad = true,
             Sequence::Esc(b'>') => self.keypad = false,
@@ -57,7 +57,7 @@ impl Modes {
     }
 
     /// What switches all of it off; nothing where nothing is on.
-    pub(super) fn undo(&self) -> Vec<u8> {
+    pub(in crate::cli) fn undo(&self) -> Vec<u8> {
         let mut undo = String::new();
         if self.keyboards > 0 {
             undo += &format!("\x1b[<{}u", self.keyboards);

@@ -1,6 +1,7 @@
 //! Whole sessions around a provider that does what its test says, in virtual time.
 
 mod coming_back;
+mod recorded;
 mod watching;
 
 use std::collections::VecDeque;
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::observe::Metrics;
 use crate::provider::{BoxFuture, Entry, Failure, Happened, Kind as ProviderKind, Provider, Target, Upstream};
+use crate::recording::Recorder;
 use crate::socket::{self, Incoming, Socket};
 use crate::ticket::{MemoryStore, ResumeLinks, Tickets};
 
@@ -157,6 +159,17 @@ impl World {
         output: &[u8],
         happened: Option<Happened>,
     ) -> Self {
+        Self::build(screen, lifetimes, None, output, happened).await
+    }
+
+    async fn build(
+        screen: ScreenPolicy,
+        lifetimes: Lifetimes,
+        recorder: Option<Arc<Recorder>>,
+        output: &[u8],
+        happened: Option<Happened>,
+    ) -> Self {
+        let record = recorder.is_some();
         let terminal = Terminal::default();
         terminal.does(output, happened);
         let kind = ProviderKind { name: "scripted", title: "Scripted" };
@@ -171,7 +184,7 @@ impl World {
             resume: resume.clone(),
             screen,
             max_viewers: 3,
-            recorder: None,
+            recorder,
         };
         let sessions = Sessions::new(10, settings, Arc::new(Metrics::default()));
         let spec = Spec {
@@ -181,7 +194,7 @@ impl World {
             subject: None,
             labels: Vec::new(),
             dialect: None,
-            record: false,
+            record,
         };
         let session = sessions.create(spec, Duration::from_secs(30)).unwrap();
         let tickets = Tickets::new(MemoryStore::new(10), Duration::from_secs(30), resume);
