@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::provider::{
     DecthingsProvider, Dialer, DockhandProvider, EciProvider, Entry, Kind, LocalProvider, OblienProvider,
     PaiDlcProvider, RootsError,
 };
+use crate::recording::{self, Recorder};
 use crate::session::{Lifetimes, ScreenPolicy, Scrollbacks, Sessions, Settings};
 use crate::ticket::{MemoryStore, ResumeLinks, Tickets};
 
@@ -56,6 +58,14 @@ pub enum StartError {
         name: String,
         /// What is wrong.
         why: RootsError,
+    },
+    /// Nothing can be put into `recording.directory`.
+    #[error("recording.directory: {}: {why}", .directory.display())]
+    Recording {
+        /// The directory.
+        directory: PathBuf,
+        /// What the operating system says.
+        why: io::Error,
     },
 }
 
@@ -99,6 +109,9 @@ pub struct App {
 pub fn check(config: &Config) -> Result<(), StartError> {
     acceptor(&config.tls.cert, &config.tls.key)?;
     config.jwt.as_ref().map(jwks).transpose()?;
+    if let Some(directory) = &config.recording.directory {
+        recording::check(directory).map_err(|why| StartError::Recording { directory: directory.clone(), why })?;
+    }
     config.providers.iter().try_for_each(|provider| entry(provider.clone()).map(drop))
 }
 
@@ -113,6 +126,15 @@ impl App {
         let providers = config.providers.into_iter().map(|provider| entry(provider).map(Arc::new));
         let providers = providers.collect::<Result<Vec<_>, _>>()?;
         let metrics = Arc::new(Metrics::default());
+        let recording = config.recording;
+        let record = recording.enabled;
+        let recorder = match recording.directory.clone() {
+            None => None,
+            Some(directory) => Some(
+                Recorder::open(&directory, recording, metrics.clone())
+                    .map_err(|why| StartError::Recording { directory, why })?,
+            ),
+        };
         let lifetimes = Lifetimes {
             detach_grace: config.sessions.detach_grace,
             idle: config.sessions.idle_timeout,
@@ -132,6 +154,7 @@ impl App {
                 Screen::Always => ScreenPolicy::Always,
             },
             max_viewers: config.sessions.max_viewers as usize,
+            recorder: recorder.clone(),
         };
         let sessions = Sessions::new(config.limits.sessions, settings, metrics.clone());
         let store = match config.tickets.store {
@@ -148,6 +171,8 @@ impl App {
             mint_rate: MintRate::new(config.limits.mints_per_second, config.limits.mint_burst),
             public_url: config.server.public_url.clone(),
             metrics: metrics.clone(),
+            recorder: recorder.clone(),
+            record,
         });
         let (connections, drain) = (TaskTracker::new(), CancellationToken::new());
         let edge = Arc::new(Edge {
@@ -171,6 +196,7 @@ impl App {
         if let Some(jwks) = jwks {
             background.push(tokio::spawn(jwks.keep_fresh()));
         }
+        background.extend(recorder.map(|recorder| tokio::spawn(recorder.keep_swept())));
         if let Some(listener) = listeners.admin {
             let authorities = listener.local_addr().map(admin_names).unwrap_or_default();
             let (ready, counted) = (ready.clone(), sessions.clone());
@@ -203,7 +229,7 @@ fn jwks(jwt: &Jwt) -> Result<Arc<Jwks>, StartError> {
 }
 
 fn entry(provider: Provider) -> Result<Entry, StartError> {
-    let Provider { name, max_sessions, open_timeout, ca, allow_private, kind } = provider;
+    let Provider { name, max_sessions, open_timeout, ca, allow_private, record, kind } = provider;
     let known = Kind { name: kind.as_str(), title: kind.title() };
     let dialer =
         || Dialer::new(ca.as_deref(), allow_private).map_err(|why| StartError::Provider { name: name.clone(), why });
@@ -219,7 +245,7 @@ fn entry(provider: Provider) -> Result<Entry, StartError> {
         ProviderKind::Oblien(settings) => Box::new(OblienProvider::new(name.clone(), settings, dialer()?)),
         ProviderKind::Local(settings) => Box::new(LocalProvider::new(name.clone(), settings)),
     };
-    Ok(Entry::new(name, known, max_sessions, open_timeout, provider))
+    Ok(Entry::new(name, known, max_sessions, open_timeout, provider).recorded(record))
 }
 
 /// The names by which the admin listener may be called: its address, and `localhost` where that is meant.

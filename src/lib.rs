@@ -17,6 +17,7 @@ pub mod edge;
 pub mod limit;
 pub mod observe;
 pub mod provider;
+pub mod recording;
 pub mod respond;
 pub mod session;
 pub mod socket;

@@ -1,19 +1,76 @@
 //! HTTP responses: JSON, problems (RFC 9457), and the fields that every response carries.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::{Frame, SizeHint};
 use polytty_dialect::Code;
 use serde::Serialize;
 
-/// A response whose body is there as a whole.
-pub type Reply = Response<Full<Bytes>>;
+use crate::recording::Playback;
+
+/// A response.
+pub type Reply = Response<Body>;
+
+/// What a response carries.
+pub enum Body {
+    /// It is there as a whole.
+    Whole(Full<Bytes>),
+    /// It is read from a disk while it is sent.
+    Playback(Box<Playback>),
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::Whole(Full::default())
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Playback(body) => Pin::new(body.as_mut()).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Playback(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Playback(_) => SizeHint::default(),
+        }
+    }
+}
 
 /// A response with a body and the fields that keep browsers from misusing it.
 #[must_use]
 pub fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()));
+    respond(status, content_type, Body::Whole(Full::new(body.into())))
+}
+
+/// A response with a recording in it, and the same fields.
+#[must_use]
+pub fn streaming(status: StatusCode, content_type: &'static str, body: Playback) -> Reply {
+    respond(status, content_type, Body::Playback(Box::new(body)))
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Reply {
+    let mut reply = Response::new(body);
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -64,6 +64,17 @@ export async function listSessions() {
   return sessions;
 }
 
+/** One session, while it is there and for a while after. */
+export async function showSession(session) {
+  return call('GET', `/v1/sessions/${encodeURIComponent(session)}`);
+}
+
+/** What was recorded of a session, as asciicast: of one that goes on, all by now. */
+export async function fetchRecording(session) {
+  const response = await answer('GET', `/v1/sessions/${encodeURIComponent(session)}/recording`);
+  return response.text();
+}
+
 /** Whether this browser was let in by a printed address. */
 export async function isSignedIn() {
   const { signed_in: signedIn } = await call('GET', '/demo/login');
@@ -82,6 +93,12 @@ async function providerStates() {
 }
 
 async function call(method, path, body) {
+  const response = await answer(method, path, body);
+  return response.status === 204 ? null : response.json();
+}
+
+/** The response, if it is a good one. */
+async function answer(method, path, body) {
   let response;
   try {
     response = await fetch(path, {
@@ -96,8 +113,7 @@ async function call(method, path, body) {
     throw new Refusal(0, 'unreachable', 'polytty does not answer. Is it still running?');
   }
   if (!response.ok) throw await refusalFrom(response);
-  if (response.status === 204) return null;
-  return response.json();
+  return response;
 }
 
 async function refusalFrom(response) {

@@ -1,16 +1,19 @@
 // The demo page: choose a provider, press one button, and a terminal fills the window.
 
-import { Refusal, listProviders, listSessions, login, mintLink, mintSession } from './api.js';
+import { Refusal, listProviders, listSessions, login, mintLink, mintSession, showSession } from './api.js';
 import { selectedChoice, showProviders } from './chooser.js';
 import { $, hideEnding, showEnding, state, titled } from './frame.js';
 import { Line } from './line.js';
 import { Ledger } from './session.js';
-import { showSessions } from './sessions.js';
+import { isRecorded, showRecordings, showSessions } from './sessions.js';
 import { SharePanel } from './share.js';
 import { openTerminal } from './terminal.js';
 import { themeSwitch } from './theme.js';
 import { WirePanel } from './wire.js';
 import { PASTE_REFUSED, describeEnding, describeLock, describeNotice, describeRefusal } from './words.js';
+
+/** Ended sessions that are listed at most; the page that replays lists all. */
+const ENDED = 5;
 
 /** What is shown: the providers, and the one terminal with the line to its session. */
 const page = { providers: [], provider: null, screen: null, line: null, visit: 0 };
@@ -76,6 +79,8 @@ function unlock(sessions) {
   $('providers').hidden = false;
   showProviders($('provider-list'), page.providers, page.provider?.name);
   showSessions($('sessions'), sessions, page.providers, takeUp);
+  const ended = sessions.filter((session) => session.state === 'ended' && isRecorded(session));
+  showRecordings($('ended'), ended, page.providers, ENDED);
   state('quiet', 'Ready');
   selectedChoice($('provider-list'))?.focus();
 }
@@ -87,6 +92,7 @@ function lock(refusal, hadSecret) {
   $('locked').hidden = false;
   $('providers').hidden = true;
   $('sessions').hidden = true;
+  $('ended').hidden = true;
   state('bad', words.state);
 }
 
@@ -151,7 +157,7 @@ function attach(url) {
         if (size.cols !== cols || size.rows !== rows) attachment.resize(size);
       },
       output: (bytes, done) => screen.terminal.write(bytes, done),
-      notice: (message) => state('warn', describeNotice(message)),
+      notice: (message, returned) => state('warn', describeNotice(message, returned)),
       size: () => {},
       viewers: (count) => share.viewers(count),
       lost: (seconds) => {
@@ -172,7 +178,24 @@ function finish(ending) {
   $('share').hidden = true;
   share.show(false);
   share.viewers(0);
+  $('replay').hidden = true;
   showEnding(ending, () => startTerminal(provider));
+  offerReplay(page.line);
+}
+
+/** Shows the way to what was recorded of a session that has ended, if anything was. */
+async function offerReplay(line) {
+  const id = line?.attachment.facts.session ?? null;
+  if (id === null) return;
+  try {
+    const session = await showSession(id);
+    if (page.line !== line || !isRecorded(session)) return;
+    $('replay').href = `/replay?session=${id}`;
+    $('replay').hidden = false;
+  } catch (error) {
+    // It is an extra: without an answer there is none.
+    refusalOnly(error);
+  }
 }
 
 /** Ends the session; pressed before there is one, or a second time, it just goes back. */

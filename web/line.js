@@ -9,11 +9,15 @@ export class Line {
   #attachment = null;
   #returning = null;
   #left = false;
+  /** Whether any attachment was ready, and whether one was before the newest. */
+  #wasHere = false;
+  #returned = false;
 
   /**
    * Redeems a link.
    * @param {string} url one-time link
-   * @param {object} handlers those of an attachment, and
+   * @param {object} handlers those of an attachment, all of them; `notice` hears also whether this line had a terminal
+   *   before; and
    * @param {() => void} handlers.connecting an attempt begins
    * @param {(seconds: number) => void} handlers.lost the connection is lost; the next attempt comes after so many
    *   seconds, or with 0 is being made
@@ -48,6 +52,8 @@ export class Line {
       {
         ready: whileHere((message) => {
           this.#settle();
+          this.#returned = this.#wasHere;
+          this.#wasHere = true;
           handlers.ready(message, attachment);
         }),
         output: (bytes, done) => {
@@ -55,7 +61,7 @@ export class Line {
           if (this.#attachment === attachment && !this.#left) handlers.output(bytes, done);
           else done();
         },
-        notice: whileHere(handlers.notice),
+        notice: whileHere((message) => handlers.notice(message, this.#returned)),
         size: whileHere(handlers.size),
         viewers: whileHere(handlers.viewers),
         end: whileHere((ending) => {

@@ -1,4 +1,6 @@
-// The list of sessions that are there: to go on in, or to watch.
+// The lists of sessions: those that are there, to go on in or to watch, and those that were recorded.
+
+import { bytesInWords, endInWords } from './words.js';
 
 /** Sessions shown at most, the newest first. */
 const SHOWN = 8;
@@ -19,9 +21,42 @@ export function showSessions(section, sessions, providers, takeUp) {
   const rows = sessions
     .filter(({ state }) => state === 'attached' || state === 'detached')
     .slice(0, SHOWN)
-    .map((session) => row(session, providers.find(({ name }) => name === session.provider)?.title ?? session.provider, takeUp));
+    .map((session) => row(session, titleOf(session, providers), takeUp));
   section.querySelector('ul').replaceChildren(...rows);
   section.hidden = rows.length === 0;
+}
+
+/**
+ * Fills `section` with what can be replayed, or hides it.
+ * @param {object[]} sessions that were recorded
+ * @param {number} [most] rows at most
+ */
+export function showRecordings(section, sessions, providers, most = Infinity) {
+  const rows = sessions.slice(0, most).map((session) => recordingRow(session, titleOf(session, providers)));
+  section.querySelector('ul').replaceChildren(...rows);
+  section.hidden = rows.length === 0;
+}
+
+/** Whether there is something to replay. */
+export function isRecorded({ recording }) {
+  return recording != null && recording.state !== 'pending';
+}
+
+function titleOf(session, providers) {
+  return providers.find(({ name }) => name === session.provider)?.title ?? session.provider;
+}
+
+function recordingRow(session, title) {
+  const isOver = session.state === 'ended';
+  const facts = [isOver ? endInWords(session) : 'still there', `since ${timeOf(session.created_at)}`, bytesInWords(session.bytes_out)];
+  const item = element('li', 'session-row');
+  const actions = element('span', 'session-actions');
+  const replay = element('a', 'secondary small', 'Replay');
+  replay.href = `/replay?session=${session.id}`;
+  replay.setAttribute('aria-label', `Replay: ${title}, since ${timeOf(session.created_at)}`);
+  actions.append(replay);
+  item.append(element('span', 'session-name', title), element('span', 'session-facts', facts.join(' · ')), actions);
+  return item;
 }
 
 function row(session, title, takeUp) {

@@ -3,7 +3,7 @@
 import { Terminal } from './vendor/xterm/xterm.mjs';
 import { FitAddon } from './vendor/addon-fit/addon-fit.mjs';
 import { WebLinksAddon } from './vendor/addon-web-links/addon-web-links.mjs';
-import { terminalPalette } from './theme.js';
+import { TERMINAL_FONT, terminalPalette } from './theme.js';
 
 /** Lines kept above the screen. */
 const SCROLLBACK = 5000;
@@ -16,8 +16,6 @@ const SMALLEST_TYPE = 7;
 
 /** With Shift, these move through what has scrolled away. */
 const SCROLL_KEYS = ['PageUp', 'PageDown', 'Home', 'End'];
-
-const FONT = 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace';
 
 /**
  * Opens a terminal in `host`. It is reachable as `host.terminal` for scripts of the
@@ -107,7 +105,7 @@ function create(host) {
     allowProposedApi: false,
     cursorBlink: !matchMedia('(prefers-reduced-motion: reduce)').matches,
     disableStdin: true,
-    fontFamily: FONT,
+    fontFamily: TERMINAL_FONT,
     fontSize: fontSize(),
     lineHeight: 1.2,
     macOptionIsMeta: true,

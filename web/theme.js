@@ -3,6 +3,9 @@
 // The colours of the page are in style.css; the terminal paints itself and needs
 // its palette as values. Its background is repeated there as --terminal.
 
+/** The type of terminals. */
+export const TERMINAL_FONT = 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace';
+
 const KEY = 'polytty.theme';
 const CHOICES = ['system', 'light', 'dark'];
 const prefersDark = matchMedia('(prefers-color-scheme: dark)');

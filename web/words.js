@@ -60,13 +60,42 @@ export function describeNothingToWatch(signedIn, hasEnded) {
   };
 }
 
+/** What is played. @param {?object} session as the HTTP API shows it, if it is still known */
+export function describeRecorded(session, title) {
+  if (!session) return 'A session that is not in the list any more';
+  const from = new Date(session.created_at).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
+  const missing = session.recording?.missing > 0 ? [`${bytesInWords(session.recording.missing)} are missing`] : [];
+  const until = session.state === 'ended' ? [] : ['as far as it has got'];
+  return [title, from, ...until, ...missing].join(' · ');
+}
+
+/** Why nothing is played. @param {import('./api.js').Refusal} refusal */
+export function describeNoRecording(refusal) {
+  if (refusal.status === 401) {
+    return { title: 'Not signed in', words: 'A recording shows all that a terminal has shown, so it plays only where the address was opened that polytty demo printed.' };
+  }
+  if (refusal.status === 404) return { title: 'There is no such recording', words: `${sentence(refusal.message)}` };
+  return { title: `Refused: ${withoutStop(refusal.message)}`, words: 'Nothing can be played.' };
+}
+
+/** How a session ended, in a few words. @param {object} session as the HTTP API shows it */
+export function endInWords({ code, exit_code: exitCode, reason }) {
+  if (code !== null) return `failed: ${withoutStop(reason ?? code)}`;
+  return exitCode === null ? 'ended' : `ended with exit code ${exitCode}`;
+}
+
 /** 2 → "2 watching" */
 export function viewersInWords(count) {
   return `${count} watching`;
 }
 
-/** What a person should know while the terminal goes on. @param {object} message `replay` or `error` of the protocol */
-export function describeNotice({ operation, missing, message }) {
+/**
+ * What a person should know while the terminal goes on.
+ * @param {object} message `replay` or `error` of the protocol
+ * @param {boolean} returned whether this page was here before and has missed it
+ */
+export function describeNotice({ operation, missing, message }, returned = true) {
+  if (operation === 'replay' && !returned) return `The first ${bytesInWords(missing)} of output are not kept any more`;
   if (operation === 'replay') return `${bytesInWords(missing)} of output came too fast to be kept, and is missing`;
   return withoutStop(sentence(message));
 }

@@ -126,6 +126,12 @@ impl Identity {
         self.rights.subject.as_ref()
     }
 
+    /// Whether it has to do with every session there may be.
+    #[must_use]
+    pub fn reaches_everything(&self) -> bool {
+        self.rights.providers.is_none() && (self.rights.subject.is_none() || self.may(Scope::Admin))
+    }
+
     /// Whether it has to do with a session at `provider` that was made for `subject`.
     #[must_use]
     pub fn reaches(&self, provider: &str, subject: Option<&str>) -> bool {
@@ -172,6 +178,7 @@ mod tests {
         assert!(admin.reaches("pai", Some("bob")) && admin.reaches("pai", None));
         assert!(!admin.reaches("eci", Some("bob")), "its providers are its providers");
         let anybody = identity(&[Scope::End], None, None);
+        assert!(anybody.reaches_everything() && !alice.reaches_everything() && !admin.reaches_everything());
         assert!(anybody.reaches("pai", None) && anybody.reaches("eci", Some("bob")));
     }
 }

@@ -34,6 +34,9 @@ pub(super) struct Demo {
     /// Another origin whose pages may attach to sessions; may be given more than once
     #[arg(long, value_name = "URL")]
     origin: Vec<Origin>,
+    /// When a model of the screen is kept, as `sessions.screen`
+    #[arg(long, default_value = "viewers", value_name = "WHEN", value_parser = ["off", "viewers", "always"])]
+    screen: String,
     /// Print one line of JSON once ready, and nothing else
     #[arg(long)]
     json: bool,
@@ -86,7 +89,10 @@ impl Demo {
         let config = json!({
             "server": { "listen": address, "public_url": public_url.to_string(), "admin_listen": admin, "origins": origins },
             "tls": { "cert": certificate.chain(), "key": certificate.key() },
+            // Beside the certificate, and gone with it.
+            "recording": { "directory": "recordings", "enabled": true, "max_total": "1GiB" },
             "keys": [{ "name": "demo", "hash": format!("sha256:{hash}") }],
+            "sessions": { "screen": self.screen },
             "providers": providers,
         });
         let config = load(&certificate, &config)?;

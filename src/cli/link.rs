@@ -28,6 +28,9 @@ pub(super) struct Link {
     /// What a client without a subprotocol speaks: polytty.v1, operation or raw
     #[arg(long)]
     dialect: Option<String>,
+    /// Whether the session is recorded [default: what the provider's configuration says]
+    #[arg(long, value_name = "BOOL")]
+    record: Option<bool>,
     /// The proxy
     #[arg(long, env = "POLYTTY_URL", default_value = "https://127.0.0.1:8443")]
     url: String,
@@ -61,6 +64,9 @@ impl Link {
         let mut body = json!({ "provider": self.provider, "target": target });
         if let Some(dialect) = &self.dialect {
             body["dialect"] = json!(dialect);
+        }
+        if let Some(record) = self.record {
+            body["record"] = json!(record);
         }
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -5,6 +5,7 @@ mod connect;
 mod demo;
 mod key;
 mod link;
+mod replay;
 mod serve;
 mod signals;
 mod simulate;
@@ -43,6 +44,8 @@ enum Verb {
     /// Ask a running proxy for a one-time link
     Link(link::Link),
     Connect(connect::Connect),
+    /// Play a recorded session in this terminal
+    Replay(replay::Replay),
     /// API keys
     #[command(subcommand)]
     Key(key::Key),
@@ -86,6 +89,7 @@ impl Command {
             Verb::Link(link) => link.run(),
             // Its statuses are those of the remote process.
             Verb::Connect(connect) => return connect.run(),
+            Verb::Replay(replay) => replay.run(),
             Verb::Key(key) => key.run(),
             Verb::Version => {
                 println!("polytty {}", env!("CARGO_PKG_VERSION"));

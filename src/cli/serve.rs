@@ -60,8 +60,10 @@ fn plural(count: usize) -> &'static str {
 fn start_failed(error: StartError) -> Failed {
     match error {
         StartError::Listen { .. } => Failed::Run(error.into()),
-        StartError::Tls(_) | StartError::Jwks(_) | StartError::JwtRoots(_) | StartError::Provider { .. } => {
-            Failed::Config(error.to_string())
-        }
+        StartError::Tls(_)
+        | StartError::Jwks(_)
+        | StartError::JwtRoots(_)
+        | StartError::Provider { .. }
+        | StartError::Recording { .. } => Failed::Config(error.to_string()),
     }
 }

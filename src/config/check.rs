@@ -5,13 +5,16 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::checked::{
-    Config, DetachedOutput, Limits, Log, LogFormat, Screen, Server, Sessions, TicketStore, Tickets, Tls,
+    Config, DetachedOutput, Limits, Log, LogFormat, Recording, Screen, Server, Sessions, TicketStore, Tickets, Tls,
+    WhenDiskFull,
 };
 use super::error::Problem;
 use super::identities::{jwt, key};
 use super::providers::provider;
 use super::section::{Field, Read, Section};
 use super::units::{BaseUrl, Origin};
+use crate::recording::WhenFull;
+use crate::recording::cast::Format;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -35,16 +38,20 @@ pub(super) fn config(root: &mut Section<'_>) -> Read<Config> {
     let tickets = root.table("tickets", tickets);
     let limits = root.table("limits", limits);
     let sessions = root.table("sessions", sessions);
+    let recording = root.table("recording", recording);
     let log = root.table("log", log);
     let jwt = root.optional("jwt", |field| Section::of(&field, jwt));
     let keys = root.entries("keys", key);
-    let providers = root.entries("providers", provider);
+    // Where it is not known, nothing more is said of it.
+    let can_record = recording.as_ref().map_or(true, |recording| recording.directory.is_some());
+    let providers = root.entries("providers", |section| provider(section, can_record));
     Ok(Config {
         server: server?,
         tls: tls?,
         tickets: tickets?,
         limits: limits?,
         sessions: sessions?,
+        recording: recording?,
         log: log?,
         jwt: jwt?,
         keys: keys?,
@@ -152,6 +159,55 @@ fn sessions(section: &mut Section<'_>) -> Read<Sessions> {
         max_viewers: max_viewers?,
         max_message: max_message?,
     })
+}
+
+fn recording(section: &mut Section<'_>) -> Read<Recording> {
+    let directory = section.optional("directory", |field| field.directory());
+    let can_record = directory.as_ref().map_or(true, Option::is_some);
+    let enabled = section.or("enabled", false, |field| record(&field, can_record));
+    let format = section.or("format", Format::V3, |field| field.one_of(&[("v2", Format::V2), ("v3", Format::V3)]));
+    let input = section.or("input", false, |field| field.flag());
+    // The range fits a `usize` of 32 bits.
+    let queue = section.or("queue", MIB, |field| field.size(16 * KIB..=64 * MIB)).map(|size| size as usize);
+    let when_full = section
+        .or("when_full", WhenFull::Gap, |field| field.one_of(&[("gap", WhenFull::Gap), ("pause", WhenFull::Pause)]));
+    let part_size = section.or("part_size", 64 * MIB, |field| field.size(4 * KIB..=1024 * 1024 * MIB));
+    let part_age = section.or("part_age", HOUR, |field| field.duration(SECOND..=365 * DAY));
+    let keep = section.or("keep", Some(30 * DAY), |field| field.duration_or_never(SECOND..=100 * 365 * DAY));
+    let max_total_field = section.field("max_total");
+    let max_total =
+        max_total_field.as_ref().map_or(Ok(10 * 1024 * MIB), |field| field.size(64 * KIB..=1024 * 1024 * 1024 * MIB));
+    let when_disk_full = section.or("when_disk_full", WhenDiskFull::Continue, |field| {
+        field.one_of(&[("continue", WhenDiskFull::Continue), ("end", WhenDiskFull::End)])
+    });
+    if let (Ok(part), Ok(total), Some(field)) = (part_size, max_total, section.field("part_size").or(max_total_field))
+        && part > total
+    {
+        let rule = "expected recording.part_size to be at most recording.max_total".to_owned();
+        return Err(field.tell(Problem::Rule(rule)));
+    }
+    Ok(Recording {
+        directory: directory?,
+        enabled: enabled?,
+        format: format?,
+        input: input?,
+        queue: queue?,
+        when_full: when_full?,
+        part_size: part_size?,
+        part_age: part_age?,
+        keep: keep?,
+        max_total: max_total?,
+        when_disk_full: when_disk_full?,
+    })
+}
+
+/// Whether something is recorded, which needs a place for it.
+pub(super) fn record(field: &Field<'_>, can_record: bool) -> Read<bool> {
+    if field.flag()? && !can_record {
+        let rule = "expected recording.directory to be set as well: there is nowhere to record to".to_owned();
+        return Err(field.tell(Problem::Rule(rule)));
+    }
+    field.flag()
 }
 
 fn log(section: &mut Section<'_>) -> Read<Log> {

@@ -15,6 +15,8 @@ use super::endpoint::Endpoint;
 use super::secret::Secret;
 use super::units::{Authority, BaseUrl, Origin};
 use crate::auth::{Rights, Scope};
+use crate::recording::WhenFull;
+use crate::recording::cast::Format;
 
 /// All of `proxy.toml`.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[sessions]`
     pub sessions: Sessions,
+    /// `[recording]`
+    pub recording: Recording,
     /// `[log]`
     pub log: Log,
     /// `[jwt]`, where tokens are taken
@@ -146,6 +150,42 @@ pub enum Screen {
     Always,
 }
 
+/// `[recording]`
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// Where recordings are put. Without it, nothing can be recorded.
+    pub directory: Option<PathBuf>,
+    /// Whether sessions are recorded of which neither their creator nor their provider says so. Default false.
+    pub enabled: bool,
+    /// Default `v3`.
+    pub format: Format,
+    /// Whether what is typed is recorded, passwords too. Default false.
+    pub input: bool,
+    /// What may wait to be written of one session, in bytes. Default `1MiB`, 16 KiB to 64 MiB.
+    pub queue: usize,
+    /// What happens when that much waits. Default `gap`.
+    pub when_full: WhenFull,
+    /// At how many bytes a part is complete. Default `64MiB`, 4 KiB to 1 TiB.
+    pub part_size: u64,
+    /// After how long a part is complete. Default `1h`, 1 s to 365 d.
+    pub part_age: Duration,
+    /// How long parts are kept. Default `30d`; `0s` for ever.
+    pub keep: Option<Duration>,
+    /// What all recordings may hold. Default `10GiB`, 64 KiB to 1 PiB.
+    pub max_total: u64,
+    /// What becomes of a session whose recording cannot be written on. Default `continue`.
+    pub when_disk_full: WhenDiskFull,
+}
+
+/// `recording.when_disk_full`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenDiskFull {
+    /// It goes on without its recording.
+    Continue,
+    /// It ends.
+    End,
+}
+
 /// `[log]`
 #[derive(Clone, Debug)]
 pub struct Log {
@@ -226,6 +266,8 @@ pub struct Provider {
     pub ca: Option<PathBuf>,
     /// Whether addresses that are not public (loopback, private, link-local …) may be dialled. Default false.
     pub allow_private: bool,
+    /// Whether its sessions are recorded whose creator does not say so; `None` leaves it to [`Recording::enabled`].
+    pub record: Option<bool>,
     /// What the kind needs.
     pub kind: ProviderKind,
 }

@@ -121,6 +121,11 @@ impl<'c> Field<'c> {
         Ok(path)
     }
 
+    /// A directory, which need not be there yet.
+    pub(super) fn directory(&self) -> Read<PathBuf> {
+        Ok(self.context.resolve(self.text("the path of a directory")?))
+    }
+
     /// A list, every entry of which is read. A variable gives it as a TOML array, or as strings between commas.
     pub(super) fn list<T>(&self, expected: &str, item: impl Fn(Field<'_>) -> Read<T>) -> Read<Vec<T>> {
         let read = |nodes: &[Node]| -> Read<Vec<T>> {

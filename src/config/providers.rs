@@ -7,7 +7,7 @@ mod oblien;
 
 use std::time::Duration;
 
-use super::check::{A_NAME, COUNTS, TIMEOUTS, name};
+use super::check::{A_NAME, COUNTS, TIMEOUTS, name, record};
 use super::checked::{HostPattern, Local, PaiDlc, Provider, ProviderKind};
 use super::error::Problem;
 use super::secret::Secret;
@@ -33,8 +33,8 @@ const KINDS: [(&str, KindName); 6] = [
     ("local", KindName::Local),
 ];
 
-/// One entry, its kind's keys included.
-pub(super) fn provider(section: &mut Section<'_>) -> Read<Provider> {
+/// One entry, its kind's keys included. `can_record` says whether there is a place for recordings.
+pub(super) fn provider(section: &mut Section<'_>, can_record: bool) -> Read<Provider> {
     let name = section.required("name", A_NAME, name);
     let expected = r#""pai-dlc", "eci", "dockhand", "oblien", "decthings" or "local""#;
     let kind = section.required("kind", expected, |field| field.one_of(&KINDS));
@@ -42,6 +42,7 @@ pub(super) fn provider(section: &mut Section<'_>) -> Read<Provider> {
     let open_timeout = section.or("open_timeout", Duration::from_secs(15), |field| field.duration(TIMEOUTS));
     let ca = section.optional("ca", |field| field.file());
     let allow_private = section.or("allow_private", false, |field| field.flag());
+    let record = section.optional("record", |field| record(&field, can_record));
     let kind = match kind {
         Ok(KindName::PaiDlc) => pai_dlc(section, allow_private).map(ProviderKind::PaiDlc),
         Ok(KindName::Eci) => eci::eci(section, allow_private).map(ProviderKind::Eci),
@@ -60,6 +61,7 @@ pub(super) fn provider(section: &mut Section<'_>) -> Read<Provider> {
         open_timeout: open_timeout?,
         ca: ca?,
         allow_private: allow_private?,
+        record: record?,
         kind: kind?,
     })
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 const DURATION_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
-const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+const SIZE_UNITS: [(&str, u64); 6] =
+    [("PiB", 1 << 50), ("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// Reads a duration: whole numbers, each with its unit (`d`, `h`, `m`, `s`, `ms`), larger units first, as in `1h30m`.
 /// `None` if it is written otherwise or too large for 64 bits of milliseconds.
@@ -22,7 +23,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(total))
 }
 
-/// Reads a size in bytes: one whole number and its unit (`B`, `KiB`, `MiB`, `GiB`).
+/// Reads a size in bytes: one whole number and its unit (`B`, `KiB`, `MiB`, `GiB`, `TiB`, `PiB`).
 /// `None` if it is written otherwise or too large for 64 bits.
 #[must_use]
 pub fn parse_size(text: &str) -> Option<u64> {

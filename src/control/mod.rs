@@ -3,6 +3,7 @@
 mod body;
 mod openapi;
 mod providers;
+mod recording;
 mod sessions;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::config::BaseUrl;
 use crate::limit::{MintRate, TooMany};
 use crate::observe::Metrics;
 use crate::provider::Entry;
+use crate::recording::Recorder;
 use crate::respond::{Problem, Reply, with};
 use crate::session::Sessions;
 use crate::ticket::Tickets;
@@ -39,6 +41,10 @@ pub struct Api {
     pub public_url: BaseUrl,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What was recorded, where there is a place for it.
+    pub recorder: Option<Arc<Recorder>>,
+    /// Whether sessions are recorded of which neither their creator nor their provider says so.
+    pub record: bool,
 }
 
 impl Api {
@@ -74,6 +80,7 @@ impl Api {
             (["sessions", id], _) => self.show_session(id, by),
             (["sessions", id, "links"], _) => self.create_link(id, request, by, max_body).await,
             (["sessions", id, "scrollback"], _) => self.scrollback(id, by).await,
+            (["sessions", id, "recording"], _) => self.recording(id, request.uri().query(), by).await,
             _ => self.list_providers(by),
         }
     }
@@ -124,7 +131,7 @@ fn needs(segments: &[&str]) -> Option<(&'static [(Method, Scope)], &'static str)
         ["sessions"] => Some((&[(Method::GET, Scope::Observe), (Method::POST, Scope::Mint)], "GET, POST")),
         ["sessions", _] => Some((&[(Method::GET, Scope::Observe), (Method::DELETE, Scope::End)], "GET, DELETE")),
         ["sessions", _, "links"] => Some((&[(Method::POST, Scope::Mint)], "POST")),
-        ["sessions", _, "scrollback"] | ["providers"] => Some(OBSERVE),
+        ["sessions", _, "scrollback" | "recording"] | ["providers"] => Some(OBSERVE),
         _ => None,
     }
 }

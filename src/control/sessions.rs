@@ -34,8 +34,7 @@ struct CreateSession {
     #[serde(default = "yes")]
     shared: bool,
     dialect: Option<String>,
-    #[serde(default)]
-    record: bool,
+    record: Option<bool>,
     #[serde(default)]
     labels: Map<String, Value>,
 }
@@ -193,8 +192,10 @@ impl Api {
                 })?
             }
         };
-        if body.record {
-            return Err(Problem::new(Code::Unsupported, "record: this version does not record; leave it out"));
+        let record = body.record.or(provider.record()).unwrap_or(self.record);
+        if record && self.recorder.is_none() {
+            let detail = "record: this proxy has nowhere to record to (recording.directory); leave it out";
+            return Err(Problem::new(Code::Unsupported, detail));
         }
         let dialect = match body.dialect.as_deref().map(|name| (name, client_dialect(name))) {
             None => None,
@@ -217,7 +218,7 @@ impl Api {
         if !body.shared && subject.is_none() {
             return Err(bad("shared: a link that only its subject can use needs a subject".to_owned()));
         }
-        Ok(Spec { provider: provider.clone(), target, size, subject, shared: body.shared, labels, dialect })
+        Ok(Spec { provider: provider.clone(), target, size, subject, shared: body.shared, labels, dialect, record })
     }
 
     async fn mint(&self, session: &Arc<Session>, role: Role) -> Result<Link, Reply> {

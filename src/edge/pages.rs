@@ -31,6 +31,9 @@ macro_rules! assets {
     };
 }
 
+/// The page whose player is WebAssembly.
+const REPLAY: &str = "replay.html";
+
 const ASSETS: &[Asset] = include!("assets.in");
 
 /// One provider of the demo, as the page lists it.
@@ -51,6 +54,7 @@ pub struct Pages {
     door: Arc<Door>,
     providers: Vec<DemoProvider>,
     policy: String,
+    replay_policy: String,
     spent: Box<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -63,12 +67,17 @@ impl Pages {
         public_url: &BaseUrl,
         spent: impl Fn(&str) + Send + Sync + 'static,
     ) -> Self {
-        let policy = format!(
-            "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-             font-src 'self'; connect-src 'self' wss://{}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-            public_url.authority()
-        );
-        Self { door, providers, policy, spent: Box::new(spent) }
+        let policy = |scripts, connections| {
+            format!(
+                "default-src 'none'; script-src {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                 font-src 'self'; connect-src 'self'{connections}; base-uri 'none'; form-action 'none'; \
+                 frame-ancestors 'none'"
+            )
+        };
+        // The player brings its terminal as WebAssembly, and opens no session.
+        let replay_policy = policy("'self' 'wasm-unsafe-eval'", String::new());
+        let policy = policy("'self'", format!(" wss://{}", public_url.authority()));
+        Self { door, providers, policy, replay_policy, spent: Box::new(spent) }
     }
 
     /// Who holds the cookie. It counts for requests of the page itself only: other ports of one host share cookies,
@@ -85,6 +94,7 @@ impl Pages {
         match path {
             "/" if get => self.page("index.html"),
             "/watch" if get => self.page("watch.html"),
+            "/replay" if get => self.page(REPLAY),
             "/favicon.ico" if get => self.page("favicon.svg"),
             "/demo/targets" if get => match self.identify(request.headers(), request.method(), from) {
                 Some(_) => json(StatusCode::OK, &serde_json::json!({ "providers": self.providers })),
@@ -110,7 +120,8 @@ impl Pages {
         let page = reply(StatusCode::OK, asset.content_type, asset.body);
         let page = with(page, header::CACHE_CONTROL, "no-cache");
         let page = with(page, HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
-        with(page, header::CONTENT_SECURITY_POLICY, &self.policy)
+        let policy = if path == REPLAY { &self.replay_policy } else { &self.policy };
+        with(page, header::CONTENT_SECURITY_POLICY, policy)
     }
 
     async fn login(&self, request: Request<Incoming>, from: From, body: u64) -> Reply {

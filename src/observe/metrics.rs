@@ -14,6 +14,14 @@ pub struct Metrics {
     ignored_upstream: AtomicU64,
     refused: DashMap<&'static str, u64>,
     ended: DashMap<(&'static str, &'static str), u64>,
+    recordings: AtomicU64,
+    recorded: AtomicU64,
+    recording_disk: AtomicU64,
+    recording_gaps: AtomicU64,
+    recording_missing: AtomicU64,
+    recording_pauses: AtomicU64,
+    recordings_failed: DashMap<&'static str, u64>,
+    recordings_deleted: DashMap<&'static str, u64>,
 }
 
 impl Metrics {
@@ -47,6 +55,51 @@ impl Metrics {
         *self.ended.entry((kind, ending)).or_default() += 1;
     }
 
+    /// A recording is being written from now on.
+    pub fn recording_begins(&self) {
+        self.recordings.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A recording is no longer being written.
+    pub fn recording_ends(&self) {
+        self.recordings.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// So many bytes were written to recordings.
+    pub fn recorded(&self, bytes: u64) {
+        self.recorded.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many bytes are held by all recordings on the disk.
+    pub fn recording_disk(&self, bytes: u64) {
+        self.recording_disk.store(bytes, Ordering::Relaxed);
+    }
+
+    /// A recording began to leave something out, since its queue was full.
+    pub fn recording_gap(&self) {
+        self.recording_gaps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many bytes of a terminal were left out of a recording.
+    pub fn recording_missing(&self, bytes: u64) {
+        self.recording_missing.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A session began to wait for its recording.
+    pub fn recording_paused(&self) {
+        self.recording_pauses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A recording ended before its session, for this reason.
+    pub fn recording_failed(&self, reason: &'static str) {
+        *self.recordings_failed.entry(reason).or_default() += 1;
+    }
+
+    /// A part of a recording was deleted, for this reason.
+    pub fn recording_deleted(&self, reason: &'static str) {
+        *self.recordings_deleted.entry(reason).or_default() += 1;
+    }
+
     /// The text format of Prometheus, version 0.0.4. `sessions` is how many there are now.
     #[must_use]
     pub fn render(&self, sessions: usize) -> String {
@@ -72,6 +125,22 @@ impl Metrics {
             (format!("{{kind=\"{kind}\",ending=\"{ending}\"}}"), *entry.value())
         });
         family("sessions_ended_total", "counter", "Sessions ended, by kind and ending.", ended.collect());
+        family("recordings", "gauge", "Recordings that are being written now.", one(&self.recordings));
+        family("recording_disk_bytes", "gauge", "What recordings hold on the disk.", one(&self.recording_disk));
+        family("recorded_bytes_total", "counter", "Bytes written to recordings.", one(&self.recorded));
+        let gaps = one(&self.recording_gaps);
+        family("recording_gaps_total", "counter", "Times that a recording began to leave something out.", gaps);
+        let missing = one(&self.recording_missing);
+        family("recording_missing_bytes_total", "counter", "Bytes of terminals left out of recordings.", missing);
+        let pauses = one(&self.recording_pauses);
+        family("recording_pauses_total", "counter", "Times that a session began to wait for its recording.", pauses);
+        let by_reason = |counts: &DashMap<&'static str, u64>| {
+            counts.iter().map(|entry| (format!("{{reason=\"{}\"}}", entry.key()), *entry.value())).collect()
+        };
+        let failed = by_reason(&self.recordings_failed);
+        family("recordings_failed_total", "counter", "Recordings that ended before their session, by reason.", failed);
+        let deleted = by_reason(&self.recordings_deleted);
+        family("recording_parts_deleted_total", "counter", "Parts of recordings deleted, by reason.", deleted);
         text
     }
 }

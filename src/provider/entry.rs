@@ -15,6 +15,7 @@ pub struct Entry {
     kind: Kind,
     max_sessions: u32,
     open_timeout: Duration,
+    record: Option<bool>,
     provider: Box<dyn Provider>,
     places: Arc<Semaphore>,
     health: Mutex<Health>,
@@ -51,7 +52,20 @@ impl Entry {
         provider: Box<dyn Provider>,
     ) -> Self {
         let places = Arc::new(Semaphore::new(max_sessions as usize));
-        Self { name, kind, max_sessions, open_timeout, provider, places, health: Mutex::default() }
+        Self { name, kind, max_sessions, open_timeout, record: None, provider, places, health: Mutex::default() }
+    }
+
+    /// Whether sessions here are recorded whose creators do not say so; `None` leaves it to the default of all
+    /// providers.
+    #[must_use]
+    pub fn recorded(mut self, record: Option<bool>) -> Self {
+        self.record = record;
+        self
+    }
+
+    /// As given to [`Entry::recorded`].
+    pub fn record(&self) -> Option<bool> {
+        self.record
     }
 
     /// The name in the configuration.

@@ -3,6 +3,7 @@
 use polytty_dialect::{Code, Exit};
 
 use crate::provider::Failure;
+use crate::recording::End;
 
 /// Why a session ended.
 #[derive(Clone, Debug)]
@@ -80,6 +81,12 @@ impl Ending {
             Self::Exit(exit) => exit.code,
             _ => None,
         }
+    }
+}
+
+impl From<&Ending> for End {
+    fn from(ending: &Ending) -> Self {
+        Self { status: ending.exit_code(), words: format!("{}: {}", ending.label(), ending.message()) }
     }
 }
 

@@ -1,13 +1,14 @@
 //! What is known of a session from outside.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use polytty_dialect::Size;
 use serde::Serialize;
 
 use super::{Ending, SessionId};
+use crate::recording::{Queue, Report};
 
 /// Where a session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -64,6 +65,8 @@ pub struct Info {
     pub reason: Option<String>,
     /// The exit status, where the provider told one.
     pub exit_code: Option<i32>,
+    /// Its recording; `null` where there is none.
+    pub recording: Option<Report>,
 }
 
 /// A size in JSON.
@@ -82,6 +85,8 @@ pub(super) struct Facts {
     pub(super) subject: Option<Arc<str>>,
     pub(super) labels: Vec<(String, String)>,
     pub(super) created_at: Timestamp,
+    /// Whether it is recorded once its terminal is open.
+    pub(super) record: bool,
 }
 
 /// The living record behind [`Info`]: written by the session's task, read by anybody, without a lock on the way of
@@ -94,6 +99,7 @@ pub(super) struct Record {
     bytes_out: AtomicU64,
     viewers: AtomicU32,
     ended: Mutex<Option<(Timestamp, Ending)>>,
+    recording: OnceLock<Arc<Queue>>,
 }
 
 impl Record {
@@ -106,6 +112,7 @@ impl Record {
             bytes_out: AtomicU64::new(0),
             viewers: AtomicU32::new(0),
             ended: Mutex::new(None),
+            recording: OnceLock::new(),
         };
         record.set_size(size);
         record
@@ -153,6 +160,17 @@ impl Record {
         self.viewers.load(Ordering::Relaxed)
     }
 
+    /// It is recorded from now on.
+    pub(super) fn set_recording(&self, recording: Arc<Queue>) {
+        // There is one terminal, and so one recording.
+        let _ = self.recording.set(recording);
+    }
+
+    /// Its recording, once there is one.
+    pub(super) fn recording(&self) -> Option<&Arc<Queue>> {
+        self.recording.get()
+    }
+
     /// How it ended, if it has.
     pub(super) fn ending(&self) -> Option<Ending> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, ending)| ending.clone())
@@ -186,6 +204,10 @@ impl Record {
             code: ended.as_ref().and_then(|(_, ending)| ending.code()).map(polytty_dialect::Code::slug),
             reason: ended.as_ref().map(|(_, ending)| ending.message()),
             exit_code: ended.as_ref().and_then(|(_, ending)| ending.exit_code()),
+            recording: match self.recording() {
+                Some(recording) => Some(recording.report()),
+                None => (self.facts.record && ended.is_none()).then(Report::pending),
+            },
         }
     }
 }

@@ -31,6 +31,7 @@ use tokio::time::Instant;
 
 use crate::auth::NoRandomness;
 use crate::provider::{Entry, Target};
+use crate::recording::Recorder;
 use crate::ticket::ResumeLinks;
 
 pub use attachment::{Arrival, Attachment, ClientIo, Io};
@@ -98,6 +99,8 @@ pub struct Spec {
     pub labels: Vec<(String, String)>,
     /// What its clients speak that offer no subprotocol, where its creator said so.
     pub dialect: Option<&'static str>,
+    /// Whether it is recorded, which needs a recorder.
+    pub record: bool,
 }
 
 /// How long sessions live.
@@ -128,6 +131,8 @@ pub struct Settings {
     pub screen: ScreenPolicy,
     /// Viewers of one session at once.
     pub max_viewers: usize,
+    /// Who records them, where there is a place for that.
+    pub recorder: Option<Arc<Recorder>>,
 }
 
 /// When a session keeps a model of what is on its screen.
@@ -209,6 +214,13 @@ impl Session {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Scrollback(reply)).await.ok()?;
         answer.await.ok()
+    }
+
+    /// Waits until what was recorded by now can be read, a second at the most.
+    pub async fn flush_recording(&self) {
+        if let Some(recording) = self.record.recording() {
+            recording.flush().await;
+        }
     }
 
     /// Tells it that a link was minted which may be used until then. Whether it was still there to be told.

@@ -11,6 +11,7 @@ mod arrive;
 mod farewell;
 mod input;
 mod output;
+mod record;
 mod watch;
 
 use std::cell::RefCell;
@@ -34,6 +35,7 @@ use super::viewer::{Gallery, Seat};
 use super::way_back::WayBack;
 use super::{Command, Ending, ScreenPolicy};
 use crate::provider::{Failure, Upstream};
+use crate::recording::Tap;
 use crate::socket::DRAIN;
 
 /// Bytes of one direction that a session may move before the others have their turn.
@@ -96,6 +98,8 @@ pub(super) struct Pump<'a> {
     input_held: bool,
     /// Whoever watches.
     viewers: Gallery,
+    /// Where what happens is recorded, if it is.
+    tap: Option<Tap>,
     /// The model of what is on the screen, while somebody needs it.
     screen: Option<Screen>,
     /// Whether what a viewer is shown first is all that is on the screen.
@@ -151,6 +155,7 @@ impl<'a> Pump<'a> {
             over: None,
             input_held: false,
             viewers,
+            tap: None,
             screen: None,
             is_whole: true,
             untold: None,
@@ -165,6 +170,7 @@ impl<'a> Pump<'a> {
             born,
             alarm: Box::pin(tokio::time::sleep_until(now)),
         };
+        pump.record();
         if pump.task.settings.screen == ScreenPolicy::Always {
             pump.model();
         }
@@ -201,6 +207,9 @@ impl<'a> Pump<'a> {
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         if let Poll::Ready(ending) = self.poll_commands(cx) {
+            return Poll::Ready(ending);
+        }
+        if let Poll::Ready(ending) = self.poll_recording(cx) {
             return Poll::Ready(ending);
         }
         if let Poll::Ready(ending) = self.poll_input(cx) {

@@ -87,6 +87,7 @@ impl Sessions {
             subject: spec.subject.clone(),
             labels: spec.labels.clone(),
             created_at: Timestamp::now(),
+            record: spec.record && self.settings.recorder.is_some(),
         };
         let session = Arc::new(Session {
             id: SessionId::random()?,

@@ -1,6 +1,7 @@
 //! The life of one session: wait for a client, open the terminal, pump, end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use polytty_dialect::Code;
 use tokio::sync::mpsc;
@@ -14,6 +15,9 @@ use super::pump::Pump;
 use super::viewer::Seat;
 use super::{Attachment, Command, Ending, Session, Settings, Spec};
 use crate::observe::Metrics;
+
+/// How long an ended session waits for its recording to be written.
+const RECORDED: Duration = Duration::from_secs(5);
 
 /// What a session's task works with.
 pub(super) struct Task {
@@ -93,6 +97,7 @@ impl Task {
             Opened::Terminal { upstream, client, early } => {
                 let mut pump = Pump::new(self, upstream, client, early, born);
                 let ending = pump.run().await;
+                pump.end_recording(&ending);
                 pump.show_the_end();
                 let (upstream, rest, client, seats) = pump.into_parts();
                 self.metrics.ignored_upstream(upstream.ignored());
@@ -112,7 +117,13 @@ impl Task {
                 upstream.end().await;
             }
         };
-        tokio::join!(client_left, provider_left);
+        let recorded = async {
+            if let Some(recording) = self.session.record.recording() {
+                // What is remembered of the session is how its recording ended, unless the disk takes too long.
+                let _ = tokio::time::timeout(RECORDED, recording.over()).await;
+            }
+        };
+        tokio::join!(client_left, provider_left, recorded);
         ending
     }
 

@@ -95,6 +95,30 @@ test('the keyboard alone shares a terminal, opens the link, and leaves what is w
   await expectState(page, /^Ready$/);
 });
 
+test('the keyboard alone finds a recording, plays it, and leads out of the player', async () => {
+  const other = await context.newPage();
+  await other.goto(`${demo.url}/replay`);
+  await expectState(other, /^Ready$/);
+  await other.getByRole('link', { name: /^Replay/ }).first().focus();
+  await other.keyboard.press('Enter');
+  await other.locator('#player .ap-term-text').waitFor();
+  // Who wants less motion starts it by hand.
+  await expectState(other, /^Ready to play$/);
+  await other.locator('#theme').focus();
+  await other.keyboard.press('Tab');
+  assert.equal(await other.evaluate(() => document.activeElement.closest('#player') !== null), true);
+  await other.keyboard.press('Space');
+  await expectState(other, /^Playing$|^The recording has ended$/);
+  const stops = [];
+  while (!stops.includes('download')) {
+    await other.keyboard.press('Tab');
+    stops.push(await focused(other));
+    assert.ok(stops.length < 10, `Tab leads out of the player: ${stops}`);
+  }
+  await other.close();
+  await page.bringToFront();
+});
+
 test('what has the focus shows it', async () => {
   for (const stop of await tabStops(page)) {
     await page.keyboard.press('Tab');
@@ -198,6 +222,15 @@ async function eachView(at, check) {
   await check('ending', at);
   await expectState(other, /^Ended/);
   await check('end of watching', other);
+  await at.getByRole('link', { name: 'Replay' }).waitFor();
+  await check('ending with a recording', at);
+  await other.goto(`${demo.url}/replay`);
+  await expectState(other, /^Ready$/);
+  await check('recordings', other);
+  await other.getByRole('link', { name: /^Replay/ }).first().click();
+  await other.locator('#player .ap-term').waitFor();
+  await expectState(other, /^Ready to play$/);
+  await check('recording', other);
   await other.close();
   await at.bringToFront();
   await at.getByRole('button', { name: 'All providers' }).click();

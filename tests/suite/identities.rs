@@ -53,6 +53,7 @@ async fn every_call_needs_its_scope_and_no_other_gives_it() {
             ("observe", (Method::GET, session.clone(), None), 200),
             ("observe", (Method::GET, "/v1/providers".to_owned(), None), 200),
             ("observe", (Method::GET, format!("{session}/scrollback"), None), 404),
+            ("observe", (Method::GET, format!("{session}/recording"), None), 404),
             ("end", (Method::DELETE, session, None), 204),
         ]
     };

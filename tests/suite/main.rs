@@ -12,6 +12,7 @@ mod faults;
 mod identities;
 mod issuer;
 mod links;
+mod recording;
 mod shared;
 mod signing;
 mod stalled;

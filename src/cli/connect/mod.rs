@@ -2,13 +2,13 @@
 
 mod answers;
 mod keys;
-mod modes;
-mod scanner;
+pub(super) mod modes;
+pub(super) mod scanner;
 mod screen;
 mod seat;
 mod status;
-mod streams;
-mod tty;
+pub(super) mod streams;
+pub(super) mod tty;
 
 use std::convert::Infallible;
 use std::io::{self, Write as _};
@@ -59,7 +59,7 @@ fn tell(words: &str) {
     let _ = writeln!(io::stderr(), "polytty: {words}");
 }
 
-fn duration(text: &str) -> Result<Duration, &'static str> {
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     parse_duration(text).ok_or("expected a duration such as 500ms, 30s or 5m")
 }
 

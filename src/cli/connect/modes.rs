@@ -8,6 +8,9 @@ use super::scanner::{Sequence, numbers};
 /// screens, bracketed paste, synchronized output.
 const PRIVATE: [u16; 17] = [1, 9, 47, 66, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1015, 1016, 1047, 1049, 2004, 2026];
 
+/// Other codes for the keys of the cursor (DECCKM).
+const CURSOR_KEYS: u16 = 1;
+
 /// Alternate screens.
 const ALTERNATE: [u16; 3] = [47, 1047, 1049];
 
@@ -16,7 +19,7 @@ const MAX_KEYBOARDS: u16 = 8;
 
 /// The modes that are on.
 #[derive(Debug, Default)]
-pub(super) struct Modes {
+pub(in crate::cli) struct Modes {
     private: BTreeSet<u16>,
     cursor_hidden: bool,
     keypad: bool,
@@ -26,7 +29,7 @@ pub(super) struct Modes {
 
 impl Modes {
     /// Notes what a sequence changes.
-    pub(super) fn see(&mut self, sequence: Sequence<'_>) {
+    pub(in crate::cli) fn see(&mut self, sequence: Sequence<'_>) {
         match sequence {
             Sequence::Esc(b'=') => self.keypad = true,
             Sequence::Esc(b'>') => self.keypad = false,
@@ -51,13 +54,17 @@ impl Modes {
         }
     }
 
-    /// Whether an alternate screen is shown, so some full-screen program.
-    pub(super) fn is_alternate(&self) -> bool {
+    /// Whether some program seems to paint the whole screen: on an alternate one, or without one as `top` does, with
+    /// other codes for the keys of the cursor or without a cursor.
+    pub(super) fn is_full_screen(&self) -> bool {
         ALTERNATE.iter().any(|mode| self.private.contains(mode))
+            || self.private.contains(&CURSOR_KEYS)
+            || self.keypad
+            || self.cursor_hidden
     }
 
     /// What switches all of it off; nothing where nothing is on.
-    pub(super) fn undo(&self) -> Vec<u8> {
+    pub(in crate::cli) fn undo(&self) -> Vec<u8> {
         let mut undo = String::new();
         if self.keyboards > 0 {
             undo += &format!("\x1b[<{}u", self.keyboards);
@@ -121,7 +128,9 @@ mod tests {
         assert!(behind("\x1b[1;31mred\x1b[?7h\x1b[?12l").undo().is_empty());
         let editor = "\x1b[?1049h\x1b[?1h\x1b=\x1b[?2004h\x1b[?25l\x1b[?1002;1006h\x1b[>1u\x1b[>4;2m";
         let modes = behind(editor);
-        assert!(modes.is_alternate());
+        assert!(modes.is_full_screen());
+        assert!(behind("\x1b[?1h\x1b=\x1b[H\x1b[J").is_full_screen(), "top leaves the screen what it is");
+        assert!(!behind("\x1b[?2004h$ ").is_full_screen());
         let undo = String::from_utf8(modes.undo()).unwrap();
         for part in ["?1049l", "?1l", "\x1b>", "?2004l", "?25h", "?1002l", "?1006l", "\x1b[<1u", "\x1b[>4m"] {
             assert!(undo.contains(part), "{part:?} in {undo:?}");

@@ -9,7 +9,7 @@ const MAX_SEQUENCE: usize = 64;
 
 /// A sequence that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sequence<'a> {
+pub(in crate::cli) enum Sequence<'a> {
     /// `ESC [`, then this up to the final byte.
     Csi(&'a [u8], u8),
     /// `ESC` and one byte.
@@ -18,7 +18,7 @@ pub(super) enum Sequence<'a> {
 
 /// Follows output, however it is split. Eight-bit control characters are taken for text, as they are in UTF-8.
 #[derive(Debug, Default)]
-pub(super) struct Scanner {
+pub(in crate::cli) struct Scanner {
     state: State,
     body: Vec<u8>,
     /// Bytes that a character still lacks.
@@ -42,7 +42,7 @@ enum State {
 
 impl Scanner {
     /// Follows `output` and calls `found` for each sequence that ends in it.
-    pub(super) fn feed(&mut self, output: &[u8], mut found: impl FnMut(Sequence<'_>)) {
+    pub(in crate::cli) fn feed(&mut self, output: &[u8], mut found: impl FnMut(Sequence<'_>)) {
         let mut rest = output;
         while !rest.is_empty() {
             if self.state == State::Ground {
@@ -59,7 +59,7 @@ impl Scanner {
     }
 
     /// Whether something else may be written here without breaking a character or a sequence.
-    pub(super) fn is_between(&self) -> bool {
+    pub(in crate::cli) fn is_between(&self) -> bool {
         self.state == State::Ground && self.unfinished == 0
     }
 

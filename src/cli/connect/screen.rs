@@ -122,12 +122,12 @@ impl Screen {
         if below {
             self.writer.write(To::Error, format!("{GO_BELOW}{COME_BACK}").as_bytes());
         }
-        below && self.modes.is_alternate()
+        below && self.modes.is_full_screen()
     }
 
     /// Whether some full-screen program is shown.
-    pub(super) fn is_alternate(&self) -> bool {
-        self.modes.is_alternate()
+    pub(super) fn is_full_screen(&self) -> bool {
+        self.modes.is_full_screen()
     }
 
     /// Makes the terminal fit for somebody else, for now or for good, and waits a moment until that is done.

@@ -217,7 +217,7 @@ impl Seat {
         let _ = kill_process(getpid(), Signal::TSTP);
         self.continued();
         self.screen.take_back();
-        if self.screen.is_alternate() {
+        if self.screen.is_full_screen() {
             self.repaint();
         }
     }

@@ -18,7 +18,7 @@ pub(super) const CHUNK: usize = 16 << 10;
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// Reads standard input. The channel ends with it. One chunk waits; the next is read once that was taken.
-pub(super) fn read_stdin() -> io::Result<mpsc::Receiver<io::Result<Vec<u8>>>> {
+pub(in crate::cli) fn read_stdin() -> io::Result<mpsc::Receiver<io::Result<Vec<u8>>>> {
     let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let (sender, receiver) = mpsc::channel(1);
     thread::Builder::new().name("stdin".to_owned()).spawn(move || {

@@ -17,12 +17,12 @@ static FOUND: OnceLock<(OwnedFd, Termios)> = OnceLock::new();
 static RAW: AtomicBool = AtomicBool::new(false);
 
 /// A terminal on standard input, in raw mode until this is dropped.
-pub(super) struct Tty(());
+pub(in crate::cli) struct Tty(());
 
 impl Tty {
     /// Puts the terminal on standard input into raw mode; `None` where there is no terminal. From here on, also a
     /// panic leaves it as it was found.
-    pub(super) fn enter() -> io::Result<Option<Self>> {
+    pub(in crate::cli) fn enter() -> io::Result<Option<Self>> {
         let stdin = io::stdin();
         if !stdin.is_terminal() {
             return Ok(None);
@@ -70,7 +70,7 @@ impl Drop for Tty {
 }
 
 /// The size of the terminal that we are at, whichever of the three standard streams leads to it.
-pub(super) fn size() -> Option<Size> {
+pub(in crate::cli) fn size() -> Option<Size> {
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].into_iter().find_map(|stream| {
         let size = tcgetwinsize(stream).ok()?;

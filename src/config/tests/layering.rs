@@ -206,7 +206,7 @@ fn a_variable_that_sets_nothing_is_a_mistake() {
             format!("POLYTTY__TICKETS__TTL__X: {unknown}"),
             format!("POLYTTY__TICKETS__ttl: {unknown}"),
             "POLYTTY__TICKET__TTL: ticket: unknown key, did you mean tickets?; the keys here are server, tls, tickets, \
-             limits, sessions, log, jwt, keys, providers"
+             limits, sessions, recording, log, jwt, keys, providers"
                 .to_owned(),
             format!("POLYTTY____TTL: {unknown}"),
         ]

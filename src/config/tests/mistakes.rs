@@ -78,7 +78,7 @@ proxy.toml:17:16: sessions.idle_timeout: not TOML: string values must be quoted
 proxy.toml:18:15: sessions.max_message: expected a size such as \"64KiB\" (from 1KiB to 16MiB), found \"1GiB\"
 proxy.toml:21:10: log.format: expected \"text\" or \"json\" (did you mean \"json\"?), found \"jsn\"
 proxy.toml:22:10: log.filter: expected a filter such as \"info\" or \"info,polytty=debug\", found \"polytty=loud\"
-proxy.toml:24:2: recorder: unknown key; the keys here are server, tls, tickets, limits, sessions, log, jwt, keys, providers
+proxy.toml:24:2: recorder: unknown key, did you mean recording?; the keys here are server, tls, tickets, limits, sessions, recording, log, jwt, keys, providers
 proxy.toml:28:8: keys.\"a key\".name: expected a name of at most 64 letters, digits, '.', '_' and '-' that begins with a letter or digit, found \"a key\"
 proxy.toml:29:8: keys.\"a key\".hash: expected \"sha256:\" and 64 hexadecimal digits, as polytty key new prints them, found a string of another form
 proxy.toml:31:1: providers.pai.access_key_secret: required: expected the secret of the AccessKey, found nothing
@@ -88,7 +88,7 @@ proxy.toml:36:17: providers.pai.access_key_id: expected an AccessKey id: letters
 proxy.toml:37:18: providers.pai.security_token: expected a secret: a string, { env = \"NAME\" } or { file = \"PATH\" }, found a number
 proxy.toml:38:19: providers.pai.websocket_hosts: expected a list of hosts such as [\"*.aliyun.com\", \"gateway.example.com:8443\"], found a list
 proxy.toml:39:16: providers.pai.open_timeout: expected a duration such as \"30s\" (from 100ms to 10m), found \"0s\"
-proxy.toml:40:3: providers.pai.shel: unknown key; the keys here are name, kind, max_sessions, open_timeout, ca, allow_private, region, endpoint, access_key_id, access_key_secret, security_token, websocket_hosts
+proxy.toml:40:3: providers.pai.shel: unknown key; the keys here are name, kind, max_sessions, open_timeout, ca, allow_private, record, region, endpoint, access_key_id, access_key_secret, security_token, websocket_hosts
 proxy.toml:43:8: providers.pai.name: a second entry of this name; the first is at proxy.toml:32:8, and names are unique
 proxy.toml:44:8: providers.pai.kind: expected \"pai-dlc\" or \"eci\" or \"dockhand\" or \"oblien\" or \"decthings\" or \"local\" (did you mean \"local\"?), found \"locale\"
 proxy.toml:47:1: providers[2].name: required: expected a name of at most 64 letters, digits, '.', '_' and '-' that begins with a letter or digit, found nothing

@@ -157,6 +157,9 @@ impl Pump<'_> {
             self.task.session.record.set_size(size);
             self.upstream.resize(size);
             self.show_size(size);
+            if let Some(tap) = &self.tap {
+                tap.resize(size);
+            }
         }
     }
 
@@ -166,6 +169,9 @@ impl Pump<'_> {
         if !now.is_empty() {
             self.active = Instant::now();
             self.upstream.input(now);
+            if let Some(tap) = &self.tap {
+                tap.input(now);
+            }
             self.typed.extend_from_slice(later);
         }
         now.len()

@@ -48,6 +48,11 @@ impl Pump<'_> {
                 Happened::Output => {}
                 Happened::Notice(notice) => self.notice(&notice),
                 Happened::CannotWait => {
+                    // What the recording held up, it does no longer: it has a gap instead.
+                    let was_recording = self.tap.as_ref().is_some_and(|tap| tap.hurry());
+                    if was_recording && self.room(cx) > 0 {
+                        continue;
+                    }
                     self.must_read = true;
                     if self.client.is_some()
                         && let Some(ending) = self.detach(|client| client.refuse(Code::FellBehind, FELL_BEHIND))
@@ -83,6 +88,7 @@ impl Pump<'_> {
 
     /// The upstream is at its end; what is held of its output still has its time to go out.
     fn finish(&mut self, ending: Ending) {
+        self.end_recording(&ending);
         self.over = Some(ending);
         self.over_since = Instant::now();
         // The clock must look at the new deadline.
@@ -91,6 +97,13 @@ impl Pump<'_> {
 
     /// How many bytes of output may be moved now.
     fn room(&mut self, cx: &mut Context<'_>) -> usize {
+        if !self.is_recorder_ready(cx) {
+            // The client's socket has to be written to all the same.
+            if let Some(client) = &mut self.client {
+                let _ = client.poll_flushed(cx);
+            }
+            return 0;
+        }
         let Some(client) = &mut self.client else {
             return if self.task.settings.lifetimes.read_detached || self.must_read { TURN } else { 0 };
         };
@@ -126,6 +139,9 @@ impl Pump<'_> {
         };
         self.ring.push(output, sent);
         self.show(output);
+        if let Some(tap) = &self.tap {
+            tap.output(output);
+        }
         self.task.session.record.add_output(output.len());
     }
 

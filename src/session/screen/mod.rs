@@ -5,6 +5,7 @@
 //! so it is fed only while the configuration says that somebody needs it.
 
 mod modes;
+mod plain;
 
 use polytty_dialect::Size;
 use polytty_dialect::utf8::Joiner;
@@ -53,7 +54,7 @@ impl Screen {
         let mut snapshot = b"\x1b[H\x1b[2J".to_vec();
         self.modes.dump(&mut snapshot);
         // Last, for it ends in what the terminal is in the middle of.
-        snapshot.extend_from_slice(self.terminal.dump().as_bytes());
+        snapshot.extend_from_slice(plain::plain(&self.terminal.dump()).as_bytes());
         snapshot.extend_from_slice(self.joiner.held());
         snapshot
     }

@@ -1,11 +1,13 @@
-//! Modes of a terminal that decide what it reports, which the terminal model does not keep: mouse, focus, paste, keypad.
+//! What the terminal model does not keep: modes that decide what a terminal reports (mouse, focus, paste, keypad), and the
+//! looks of its cursor.
 
 use memchr::memchr;
 
 const ESC: u8 = 0x1b;
 
-/// DEC private modes that are kept (xterm, "Control Sequences", "DEC Private Mode Set").
-const KEPT: [u16; 10] = [9, 1000, 1002, 1003, 1004, 1005, 1006, 1015, 1016, 2004];
+/// DEC private modes that are kept (xterm, "Control Sequences", "DEC Private Mode Set"). Of one group only one is set at a
+/// time: which reports of the mouse are wanted, and how they are spelled. Resetting any of a group resets all.
+const KEPT: [&[u16]; 6] = [&[9, 1000, 1002, 1003], &[1005, 1006, 1015, 1016], &[1004], &[2004], &[12], &[45]];
 
 /// The longest sequence that is read, in bytes. What is longer sets no mode that is kept.
 const MAX_SEQUENCE: usize = 64;
@@ -13,8 +15,10 @@ const MAX_SEQUENCE: usize = 64;
 /// Follows the output for what it sets.
 #[derive(Debug, Default)]
 pub(super) struct Modes {
-    /// One flag for each of [`KEPT`].
-    set: [bool; KEPT.len()],
+    /// For each group of [`KEPT`], which of it is set.
+    set: [Option<u16>; KEPT.len()],
+    /// The digit of DECSCUSR, once a program has said one.
+    cursor: Option<u8>,
     application_keypad: bool,
     /// The beginning of a sequence whose end has not come yet.
     pending: Vec<u8>,
@@ -51,8 +55,11 @@ impl Modes {
 
     /// What sets a fresh terminal so.
     pub(super) fn dump(&self, to: &mut Vec<u8>) {
-        for (mode, _) in KEPT.iter().zip(self.set).filter(|(_, set)| *set) {
+        for mode in self.set.iter().flatten() {
             to.extend_from_slice(format!("\x1b[?{mode}h").as_bytes());
+        }
+        if let Some(cursor) = self.cursor {
+            to.extend_from_slice(&[ESC, b'[', cursor, b' ', b'q']);
         }
         if self.application_keypad {
             to.extend_from_slice(b"\x1b=");
@@ -62,18 +69,20 @@ impl Modes {
     /// Takes the pending sequence if it is whole, or drops it if it is none of those that matter.
     fn read_pending(&mut self) {
         match &self.pending[..] {
-            [ESC] | [ESC, b'['] | [ESC, b'[', b'?'] => return,
+            [ESC] | [ESC, b'['] | [ESC, b'[', b'?' | b'0'..=b'6'] | [ESC, b'[', b'0'..=b'6', b' '] => return,
+            [ESC, b'[', cursor, b' ', b'q'] => self.cursor = Some(*cursor),
             [ESC, b'='] => self.application_keypad = true,
             [ESC, b'>'] => self.application_keypad = false,
             // RIS
-            [ESC, b'c'] => (self.set, self.application_keypad) = Default::default(),
+            [ESC, b'c'] => (self.set, self.cursor, self.application_keypad) = Default::default(),
             [ESC, b'[', b'?', params @ .., last] => match last {
                 b'0'..=b'9' | b';' => return,
                 b'h' | b'l' => {
                     for mode in params.split(|byte| *byte == b';') {
                         let mode = std::str::from_utf8(mode).ok().and_then(|mode| mode.parse::<u16>().ok());
-                        if let Some(at) = KEPT.iter().position(|kept| Some(*kept) == mode) {
-                            self.set[at] = *last == b'h';
+                        let Some(mode) = mode else { continue };
+                        if let Some(at) = KEPT.iter().position(|group| group.contains(&mode)) {
+                            self.set[at] = (*last == b'h').then_some(mode);
                         }
                     }
                 }
@@ -104,6 +113,20 @@ mod tests {
         let vim = b"text\x1b[?1049h\x1b[?2004h\x1b[?1002;1006h\x1b=more\x1b[1;31mred\x1b[?25l\x1b[?1002l\x1b[?1000h";
         for split in 1..vim.len() {
             assert_eq!(dumped(vim, split), "\x1b[?1000h\x1b[?1006h\x1b[?2004h\x1b=", "{split}");
+        }
+    }
+
+    #[test]
+    fn of_the_modes_of_a_mouse_the_last_one_counts_and_any_reset_ends_them() {
+        assert_eq!(dumped(b"\x1b[?1003h\x1b[?1000h\x1b[?1006h\x1b[?1015h", 4), "\x1b[?1000h\x1b[?1015h");
+        assert_eq!(dumped(b"\x1b[?1003h\x1b[?1006h\x1b[?1000l\x1b[?1005l", 4), "");
+    }
+
+    #[test]
+    fn the_cursor_keeps_the_looks_that_a_program_gave_it() {
+        let output = b"\x1b[5 q\x1b[4m\x1b[2J\x1b[3;4H\x1b[1 qx\x1b[0 p\x1b[?12h";
+        for split in 1..output.len() {
+            assert_eq!(dumped(output, split), "\x1b[?12h\x1b[1 q", "{split}");
         }
     }
 

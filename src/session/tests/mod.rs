@@ -1,6 +1,7 @@
 //! Whole sessions around a provider that does what its test says, in virtual time.
 
 mod coming_back;
+mod recorded;
 mod watching;
 
 use std::collections::VecDeque;
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::observe::Metrics;
 use crate::provider::{BoxFuture, Entry, Failure, Happened, Kind as ProviderKind, Provider, Target, Upstream};
+use crate::recording::Recorder;
 use crate::socket::{self, Incoming, Socket};
 use crate::ticket::{MemoryStore, ResumeLinks, Tickets};
 
@@ -157,6 +159,17 @@ impl World {
         output: &[u8],
         happened: Option<Happened>,
     ) -> Self {
+        Self::build(screen, lifetimes, None, output, happened).await
+    }
+
+    async fn build(
+        screen: ScreenPolicy,
+        lifetimes: Lifetimes,
+        recorder: Option<Arc<Recorder>>,
+        output: &[u8],
+        happened: Option<Happened>,
+    ) -> Self {
+        let record = recorder.is_some();
         let terminal = Terminal::default();
         terminal.does(output, happened);
         let kind = ProviderKind { name: "scripted", title: "Scripted" };
@@ -164,8 +177,15 @@ impl World {
         let entry = Entry::new("scripted".to_owned(), kind, 10, Duration::from_secs(15), provider);
         let resume = ResumeLinks::new("wss://term.example/t/".to_owned(), Duration::from_secs(3600));
         let scrollbacks = Scrollbacks::new(1 << 30);
-        let settings =
-            Settings { lifetimes, scrollback: 256 << 10, scrollbacks, resume: resume.clone(), screen, max_viewers: 3 };
+        let settings = Settings {
+            lifetimes,
+            scrollback: 256 << 10,
+            scrollbacks,
+            resume: resume.clone(),
+            screen,
+            max_viewers: 3,
+            recorder,
+        };
         let sessions = Sessions::new(10, settings, Arc::new(Metrics::default()));
         let spec = Spec {
             provider: Arc::new(entry),
@@ -175,6 +195,7 @@ impl World {
             shared: true,
             labels: Vec::new(),
             dialect: None,
+            record,
         };
         let session = sessions.create(spec, Duration::from_secs(30)).unwrap();
         let tickets = Tickets::new(MemoryStore::new(10), Duration::from_secs(30), resume);

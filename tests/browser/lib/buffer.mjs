@@ -56,11 +56,14 @@ export function differences(one, other) {
 
 /**
  * What is on the screen, and what decides how the next byte is taken. Runs in the page, too. Colours are those that
- * were asked for, not those that the palette makes of them. That a cursor is hidden is in no API of xterm.js'.
+ * were asked for, by their index or by their components, not those that the palette makes of them. Some of it is in no
+ * API of xterm.js'.
  */
 function readBuffer(terminal) {
   const buffer = terminal.buffer.active;
-  const looks = ['isBold', 'isItalic', 'isDim', 'isUnderline', 'isBlink', 'isInverse', 'isInvisible', 'isStrikethrough', 'isOverline'];
+  const LINES = ['isUnderline', 'isStrikethrough', 'isOverline'];
+  const LOOKS = [...LINES, 'isBold', 'isItalic', 'isDim', 'isBlink', 'isInverse', 'isInvisible'];
+  const { coreService, coreMouseService, buffer: inside } = terminal._core;
   const rows = [];
   for (let y = 0; y < terminal.rows; y += 1) {
     const line = buffer.getLine(buffer.baseY + y);
@@ -69,9 +72,12 @@ function readBuffer(terminal) {
       const cell = line.getCell(x);
       // A cell that was never written and one that holds a space look the same.
       const text = cell.getChars() || (cell.getWidth() === 0 ? '' : ' ');
-      const set = looks.filter((look) => cell[look]());
-      const colors = `${cell.getFgColorMode()}:${cell.getFgColor()}/${cell.getBgColorMode()}:${cell.getBgColor()}`;
-      row.push(`${JSON.stringify(text)} ${cell.getWidth()} ${colors} ${set.join(' ')}`);
+      const set = LOOKS.filter((look) => cell[look]());
+      const ground = cell.isBgDefault() ? '' : `on ${cell.isBgRGB() ? 'true ' : ''}${cell.getBgColor()}`;
+      const colour = cell.isFgDefault() ? '' : `in ${cell.isFgRGB() ? 'true ' : ''}${cell.getFgColor()}`;
+      // Of a blank, only what can be seen of it.
+      const looks = text.trim() === '' && !set.includes('isInverse') ? set.filter((look) => LINES.includes(look)) : [colour, ...set];
+      row.push([JSON.stringify(text), cell.getWidth(), ground, ...looks].filter((part) => part !== '').join(' '));
     }
     rows.push(row);
   }
@@ -79,8 +85,10 @@ function readBuffer(terminal) {
     size: [terminal.cols, terminal.rows],
     buffer: buffer.type,
     cursor: [buffer.cursorX, buffer.cursorY],
-    cursorIsHidden: terminal._core.coreService.isCursorHidden,
-    modes: terminal.modes,
+    cursorIsHidden: coreService.isCursorHidden,
+    modes: { ...terminal.modes, ...coreService.decPrivateModes },
+    mouse: coreMouseService.activeEncoding,
+    margins: [inside.scrollTop, inside.scrollBottom],
     rows,
   };
 }

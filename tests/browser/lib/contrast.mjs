@@ -41,7 +41,8 @@ function measure() {
     const text = walker.currentNode.data.trim();
     const element = walker.currentNode.parentElement;
     if (!text || !element.checkVisibility({ visibilityProperty: true, opacityProperty: true })) continue;
-    if (element.closest('.visually-hidden, noscript, style, script, .xterm-helpers, .xterm-accessibility')) continue;
+    // What a recorded program chose is its own affair.
+    if (element.closest('.visually-hidden, noscript, style, script, .xterm-helpers, .xterm-accessibility, .ap-term')) continue;
     const ground = grounds(element);
     const color = getComputedStyle(element).color;
     const [a, b] = [luminance(paint([...ground, color])), luminance(paint(ground))];

@@ -24,13 +24,15 @@ const STOP_DEADLINE = 15_000;
  * @param {object} options
  * @param {string} [options.publicUrl] where browsers reach it, if not where it listens
  * @param {string[]} [options.origins] further origins that are allowed
+ * @param {string} [options.screen] when a model of the screen is kept, as `sessions.screen`
  * @returns {Promise<Demo>}
  */
-export async function startDemo({ publicUrl, origins = [] } = {}) {
+export async function startDemo({ publicUrl, origins = [], screen } = {}) {
   // With a public address of its own the printed one need not tell where the demo listens.
   const port = publicUrl === undefined ? 0 : await freePort();
   const args = ['demo', '--json', '--listen', `127.0.0.1:${port}`];
   if (publicUrl !== undefined) args.push('--public-url', publicUrl);
+  if (screen !== undefined) args.push('--screen', screen);
   for (const origin of origins) args.push('--origin', origin);
 
   // Nobody's profile: what the shells print is known.
@@ -39,7 +41,7 @@ export async function startDemo({ publicUrl, origins = [] } = {}) {
   const child = spawn(process.env.POLYTTY_BIN, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   const log = collect(child.stderr);
   const line = await firstLine(child, log);
-  const demo = new Demo(child, JSON.parse(line), log);
+  const demo = new Demo(child, JSON.parse(line), log, home);
   child.once('exit', () => rm(home, { recursive: true, force: true }).catch(() => {}));
   if (port !== 0) demo.port = port;
   return demo;
@@ -49,10 +51,11 @@ export class Demo {
   #child;
   #log;
 
-  constructor(child, facts, log) {
+  constructor(child, facts, log, home) {
     this.#child = child;
     this.#log = log;
     Object.assign(this, facts);
+    this.home = home;
     this.port = Number(new URL(facts.url).port);
   }
 

@@ -46,9 +46,16 @@ export class Throttle {
     this.#target = port;
   }
 
-  /** Breaks every connection that is open, as a network does. */
-  cut() {
-    for (const [client, server] of this.#pairs) {
+  /** The connections that are open. */
+  open() {
+    return new Set(this.#pairs);
+  }
+
+  /** Breaks every connection that is open, but for those spared, as a network does. */
+  cut(spared = new Set()) {
+    for (const pair of this.#pairs) {
+      if (spared.has(pair)) continue;
+      const [client, server] = pair;
       client.resetAndDestroy();
       server.resetAndDestroy();
     }

@@ -4,12 +4,13 @@
 mod client;
 mod demo;
 mod relay;
+mod served;
 mod site;
 mod terminal;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use polytty::app::{App, Listeners};
@@ -23,7 +24,8 @@ use tempfile::TempDir;
 pub(crate) use client::{Client, Closed, Connect};
 pub(crate) use demo::Demo;
 pub(crate) use relay::Relay;
-pub(crate) use site::{Link, Site};
+pub(crate) use served::Served;
+pub(crate) use site::{Answer, Link, Site};
 pub(crate) use terminal::Terminal;
 
 /// How long anything may take before a test says that it does not happen.
@@ -151,6 +153,16 @@ impl Proxy {
     /// A file with the certificate that clients have to trust.
     pub(crate) fn ca(&self) -> PathBuf {
         self.folder.path().join("cert.pem")
+    }
+
+    /// The directory of the configuration.
+    pub(crate) fn home(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What the admin listener says under `/metrics`.
+    pub(crate) async fn metrics(&self) -> String {
+        site::metrics(self.admin).await
     }
 
     /// Takes it down as SIGTERM does; whether everybody left in time.
