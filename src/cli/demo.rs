@@ -89,8 +89,8 @@ impl Demo {
         let config = json!({
             "server": { "listen": address, "public_url": public_url.to_string(), "admin_listen": admin, "origins": origins },
             "tls": { "cert": certificate.chain(), "key": certificate.key() },
-            // Beside the certificate, and gone with it.
-            "recording": { "directory": "recordings", "enabled": true, "max_total": "1GiB" },
+            // Beside the certificate, and gone with it. Demos are tried on small machines.
+            "recording": { "directory": "recordings", "enabled": true, "max_total": "1GiB", "queue": "256KiB" },
             "keys": [{ "name": "demo", "hash": format!("sha256:{hash}") }],
             "sessions": { "screen": self.screen },
             "providers": providers,

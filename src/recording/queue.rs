@@ -380,6 +380,7 @@ impl Queue {
             self.metrics.recording_missing(bytes.len() as u64);
             return;
         }
+        self.grow(&mut state.batch.bytes, bytes.len());
         state.batch.bytes.extend_from_slice(bytes);
         let at = self.at();
         match state.batch.entries.last_mut() {
@@ -395,6 +396,15 @@ impl Queue {
         }
         if state.batch.weight >= self.limits.bound / 4 {
             self.filled.notify_one();
+        }
+    }
+
+    /// Doubles a buffer as usual, but not beyond the bound.
+    fn grow(&self, buffer: &mut Vec<u8>, more: usize) {
+        let needed = buffer.len() + more;
+        if needed > buffer.capacity() {
+            let capacity = (buffer.capacity() * 2).min(self.limits.bound).max(needed);
+            buffer.reserve_exact(capacity - buffer.len());
         }
     }
 

@@ -3,8 +3,8 @@
 
 import { after, before, test } from 'node:test';
 import { launch } from './lib/browser.mjs';
-import { expectSame, pageTerminal } from './lib/buffer.mjs';
-import { openDemoPage, openTerminalAt, setPrompt } from './lib/demo-page.mjs';
+import { expectChange, expectSame, pageTerminal } from './lib/buffer.mjs';
+import { PROMPT, openDemoPage, openTerminalAt, setPrompt } from './lib/demo-page.mjs';
 import { startDemo } from './lib/demo.mjs';
 import { expectState } from './lib/expect.mjs';
 import { PROGRAMS, layOut } from './lib/programs.mjs';
@@ -43,9 +43,7 @@ for (const program of PROGRAMS) {
   test(`${program.name}: a page whose line breaks again and again shows what a page shows that stayed`, async () => {
     const { writer, screen, witness, spared } = await begin(program);
     for (const keys of program.does) {
-      const typing = type(writer, keys);
-      throttle.cut(spared);
-      await typing;
+      await use(writer, keys, witness, () => throttle.cut(spared));
       await expectState(writer, /^Connected to /);
       await expectSame(witness.terminal, pageTerminal(writer), `after ${JSON.stringify(keys)}`);
     }
@@ -57,7 +55,7 @@ for (const program of PROGRAMS) {
     const shown = [pageTerminal(writer)];
     for (const keys of program.does) {
       await writer.bringToFront();
-      await type(writer, keys);
+      await use(writer, keys, witness);
       await expectSame(witness.terminal, pageTerminal(writer), `the writer, after ${JSON.stringify(keys)}`);
       const newcomer = await watch(witness.session);
       shown.push(pageTerminal(newcomer));
@@ -70,7 +68,7 @@ for (const program of PROGRAMS) {
   for (const [flood, what] of [['', 'all output is held'], [FLOOD, 'the beginning is not held any more']]) {
     test(`${program.name}: who takes the session up anew sees the same, where ${what}`, async () => {
       const { writer, screen, witness } = await begin(program, flood);
-      for (const keys of program.does.slice(0, 4)) await type(writer, keys);
+      for (const keys of program.does.slice(0, 4)) await use(writer, keys, witness);
       await expectSame(witness.terminal, pageTerminal(writer), 'the writer');
       const heir = await open(demo.url);
       await heir.getByRole('button', { name: /^Continue/ }).first().click();
@@ -78,7 +76,7 @@ for (const program of PROGRAMS) {
       await expectState(writer, /^Taken over by another window$/);
       await expectSame(witness.terminal, pageTerminal(heir), 'who took it up');
       for (const keys of program.does.slice(4)) {
-        await type(heir, keys);
+        await use(heir, keys, witness);
         await expectSame(witness.terminal, pageTerminal(heir), `after ${JSON.stringify(keys)}`);
       }
       await writer.close();
@@ -110,11 +108,9 @@ async function begin(program, flood = '') {
 async function end({ program, writer, witness, shown }) {
   await writer.bringToFront();
   await type(writer, program.quit);
+  await prompts(witness.page);
   await type(writer, "echo ba''ck\r");
-  await witness.page.waitForFunction(() => {
-    const buffer = document.querySelector('#terminal').terminal.buffer.active;
-    return buffer.type === 'normal' && buffer.getLine(buffer.baseY + buffer.cursorY)?.translateToString(true).trimEnd() === 'ready>';
-  });
+  await prompts(witness.page);
   for (const terminal of shown) await expectSame(witness.terminal, terminal, 'behind the program');
   await writer.getByRole('button', { name: 'End session' }).click();
   await expectState(writer, /^Ended/);
@@ -133,6 +129,22 @@ async function watch(session) {
   await page.goto(`${demo.url}/watch?session=${session}`);
   await expectState(page, /^Watching$/);
   return page;
+}
+
+/** Waits until the cursor stands behind the prompt, below no program. */
+async function prompts(page) {
+  await page.waitForFunction((prompt) => {
+    const buffer = document.querySelector('#terminal').terminal.buffer.active;
+    return buffer.type === 'normal' && buffer.getLine(buffer.baseY + buffer.cursorY)?.translateToString(true).trimEnd() === prompt;
+  }, PROMPT);
+}
+
+async function use(page, keys, witness, meanwhile = () => {}) {
+  await expectChange(witness.terminal, keys, async () => {
+    const typing = type(page, keys);
+    meanwhile();
+    await typing;
+  });
 }
 
 /** Presses keys one after the other. */

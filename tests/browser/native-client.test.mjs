@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { launch } from './lib/browser.mjs';
-import { expectSame, pageTerminal } from './lib/buffer.mjs';
+import { expectChange, expectSame, pageTerminal } from './lib/buffer.mjs';
 import { PROMPT, openDemoPage } from './lib/demo-page.mjs';
 import { startDemo } from './lib/demo.mjs';
-import { eventually, expectState } from './lib/expect.mjs';
+import { expectState } from './lib/expect.mjs';
 import { Native } from './lib/native.mjs';
 import { PROGRAMS, layOut } from './lib/programs.mjs';
 import { Throttle } from './lib/throttle.mjs';
@@ -101,12 +101,11 @@ async function begin(program) {
   return { writer, spared, session, witness: pageTerminal(page) };
 }
 
-/** Types, and waits until something has come of it: some programs throw away what is typed while they paint. */
 async function use(native, keys, witness, meanwhile = () => {}) {
-  const before = JSON.stringify(await witness());
-  native.type(keys);
-  meanwhile();
-  await eventually(async () => JSON.stringify(await witness()), (now) => now !== before, () => `something to come of ${JSON.stringify(keys)}`);
+  await expectChange(witness, keys, () => {
+    native.type(keys);
+    meanwhile();
+  });
 }
 
 /** Leaves the program: what was below it is there again. Then ends everything. */

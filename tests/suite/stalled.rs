@@ -10,7 +10,8 @@ struct Trial {
     provider: &'static str,
     /// Sessions that are stalled at once.
     stalled: usize,
-    /// What one of them may add, in bytes, the scrollback of 256 KiB and the kernel's queues included. Measured on a
+    /// What one of them may add, in bytes, the scrollback of 256 KiB, the recording's queue of
+    /// as much and the kernel's queues included. Measured on a
     /// process that holds the simulated provider, too, whose own buffers are counted with it.
     each: u64,
 }
@@ -26,7 +27,7 @@ const PACED: [Trial; 4] = [
 /// These share one, which waits for nobody where there are several. Fewer of them, since their terminals never stop talking: a workspace of
 /// Oblien has ten terminals, and each of ours is a busy loop.
 const SHARED: [Trial; 2] = [
-    Trial { provider: "oblien", stalled: 8, each: 1280 << 10 },
+    Trial { provider: "oblien", stalled: 8, each: 1536 << 10 },
     Trial { provider: "decthings", stalled: 8, each: 1 << 20 },
 ];
 

@@ -5,6 +5,7 @@ mod document;
 mod layering;
 mod mistakes;
 mod oblien;
+mod recording;
 mod secrets;
 
 use std::path::{Path, PathBuf};

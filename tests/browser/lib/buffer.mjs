@@ -38,6 +38,16 @@ export async function expectSame(one, other, what) {
   }
 }
 
+/**
+ * Does something, and waits until a terminal shows that something has come of it: programs throw away what is typed while
+ * they begin, paint or leave.
+ */
+export async function expectChange(read, what, act) {
+  const before = JSON.stringify(await read());
+  await act();
+  await eventually(async () => JSON.stringify(await read()), (now) => now !== before, () => `something to come of ${JSON.stringify(what)}`);
+}
+
 /** Where two terminals differ, in words. */
 export function differences(one, other) {
   const found = [];

@@ -71,6 +71,25 @@ async fn what_is_over_the_cap_is_deleted_the_oldest_first() {
 }
 
 #[tokio::test]
+async fn a_directory_that_cannot_be_used_is_a_mistake_of_the_configuration() {
+    let world = recording().await;
+    fs::write(world.home().join("file"), "").unwrap();
+    for (directory, status) in [("file", 78), ("no/parent", 78), ("new", 0), ("recordings", 0)] {
+        let checked = tokio::process::Command::new(env!("CARGO_BIN_EXE_polytty"))
+            .args(["check", "--config"])
+            .arg(world.home().join("proxy.toml"))
+            .env("POLYTTY__RECORDING__DIRECTORY", directory)
+            .output()
+            .await
+            .unwrap();
+        let told = String::from_utf8_lossy(&checked.stderr);
+        assert_eq!(checked.status.code(), Some(status), "{directory}: {told}");
+        assert_eq!(told.contains("recording.directory: "), status != 0, "{directory}: {told}");
+    }
+    assert!(!world.home().join("new").exists());
+}
+
+#[tokio::test]
 async fn what_is_too_old_is_deleted_by_itself() {
     let world = recording_with(|config| config["recording"]["keep"] = json!("1s")).await;
     let mut live = open(&world, "local").await;
