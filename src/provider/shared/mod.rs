@@ -26,7 +26,7 @@ pub(super) use upstream::SharedUpstream;
 pub(super) const FULL: usize = 256 << 10;
 
 /// Output that may wait for a session that has the connection to itself, in bytes, before the hub waits for it.
-pub(super) const HELD: usize = FULL / 2;
+pub(super) const HELD: usize = FULL / 8;
 
 /// How long such a session may take nothing while the hub waits for it. What else the connection carries waits as long:
 /// pings, and the ends of terminals.
