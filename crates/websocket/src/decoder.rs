@@ -173,29 +173,17 @@ impl Decoder {
             room: self.limits.max_message - self.assembly.message_len(),
         };
         let State::Head { bytes: kept, len: kept_len } = &mut self.state else { return Ok(None) };
-        if *kept_len == 0 {
-            if let Some((head, len)) = Head::parse(input, context)? {
-                take(input, len);
-                return Ok(Some(head));
-            }
-            // What is no whole header is shorter than the longest one.
-            let rest = take(input, input.len());
-            kept[..rest.len()].copy_from_slice(rest);
-            *kept_len = rest.len() as u8;
-            return Ok(None);
+        if *kept_len > 0 {
+            return joined_head(kept, kept_len, input, context);
         }
-        let mut joined = [0; MAX_HEADER];
-        let mut len = usize::from(*kept_len);
-        joined[..len].copy_from_slice(&kept[..len]);
-        while let [byte] = take(input, 1) {
-            joined[len] = *byte;
-            len += 1;
-            if let Some((head, _)) = Head::parse(&joined[..len], context)? {
-                return Ok(Some(head));
-            }
+        if let Some((head, len)) = Head::parse(input, context)? {
+            take(input, len);
+            return Ok(Some(head));
         }
-        kept[..len].copy_from_slice(&joined[..len]);
-        *kept_len = len as u8;
+        // What is no whole header is shorter than the longest one.
+        let rest = take(input, input.len());
+        kept[..rest.len()].copy_from_slice(rest);
+        *kept_len = rest.len() as u8;
         Ok(None)
     }
 
@@ -249,6 +237,29 @@ impl Decoder {
         self.assembly = Assembly::new();
         error
     }
+}
+
+/// A header of which `kept` has come before.
+#[cold]
+fn joined_head(
+    kept: &mut [u8; MAX_HEADER - 1],
+    kept_len: &mut u8,
+    input: &mut &mut [u8],
+    context: Context,
+) -> Result<Option<Head>, Error> {
+    let mut joined = [0; MAX_HEADER];
+    let mut len = usize::from(*kept_len);
+    joined[..len].copy_from_slice(&kept[..len]);
+    while let [byte] = take(input, 1) {
+        joined[len] = *byte;
+        len += 1;
+        if let Some((head, _)) = Head::parse(&joined[..len], context)? {
+            return Ok(Some(head));
+        }
+    }
+    kept[..len].copy_from_slice(&joined[..len]);
+    *kept_len = len as u8;
+    Ok(None)
 }
 
 /// Splits off the front of `input`: `len` bytes, or all that there are.
