@@ -2,10 +2,11 @@
 
 use crate::close::MAX_REASON;
 use crate::head::{Head, Opcode};
-use crate::{Close, Kind, MAX_CONTROL, MAX_HEADER, Role, mask};
+use crate::{Close, Kind, MAX_CONTROL, Role, mask};
 
 /// The writing half of one connection. It has no state but where keys come from, and owns no buffer: frames are
-/// appended to one of the caller, who bounds it.
+/// appended to one of the caller, who bounds it. Each adds its payload and at most [`MAX_HEADER`](crate::MAX_HEADER)
+/// bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoder<K> {
     role: Role,
@@ -25,12 +26,6 @@ impl<K: FnMut() -> [u8; 4]> Encoder<K> {
     #[must_use]
     pub const fn new(role: Role, key: K) -> Self {
         Self { role, key }
-    }
-
-    /// The most that a frame of `payload` bytes adds to the buffer.
-    #[must_use]
-    pub const fn bound(payload: usize) -> usize {
-        payload.saturating_add(MAX_HEADER)
     }
 
     /// Appends a message. A text has to be UTF-8.
