@@ -1,9 +1,10 @@
 //! A WebSocket as the session sees it: whole messages in, an outbox out, liveness and a polite end.
 //!
-//! This is the one place that knows tungstenite. Its defaults do not suit a proxy (a 128 KiB read buffer per socket,
-//! 16 MiB frames reserved from a header alone, an unlimited write buffer), so every one of its limits is set here.
+//! The frames are those of `polytty-websocket`; `wire` carries them over a stream. Here are the limits, the pings, and the
+//! order in which two ends part.
 
 mod meter;
+mod wire;
 
 use std::io;
 use std::pin::Pin;
@@ -11,25 +12,16 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Sink, Stream};
 use polytty_dialect::{Kind, Outbox};
+use polytty_websocket::{Close, CloseCode, Error};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, timeout, timeout_at};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message};
+
+use wire::{Received, Wire};
 
 pub use meter::Meter;
-pub use tokio_tungstenite::tungstenite::protocol::Role;
-
-/// Read buffer of a socket, in bytes. It is owned for as long as the socket lives, hence small.
-const READ_BUFFER: usize = 8 * 1024;
-
-/// What may wait in a socket's write buffer, in bytes: one turn of 64 KiB in a dialect that writes six bytes for one,
-/// and room for control frames. At the bound the socket counts as broken.
-const WRITE_BUFFER: usize = 1024 * 1024;
+pub use polytty_websocket::Role;
 
 /// What a message weighs at least of a turn, in bytes: one that carries nothing is no way around the turns of others.
 pub const MIN_MESSAGE: usize = 64;
@@ -45,9 +37,6 @@ const PROBE: &[u8] = b"probe";
 
 /// How long we read on after our Close, so that no reset destroys the tail of what the peer has yet to read.
 const LINGER: Duration = Duration::from_secs(5);
-
-/// The longest close reason, in bytes (RFC 6455, section 5.5, less the two bytes of the code).
-const MAX_REASON: usize = 123;
 
 /// The limits and the pace of one socket.
 #[derive(Clone, Copy, Debug)]
@@ -79,14 +68,13 @@ pub enum Incoming {
 
 /// A WebSocket over any stream. Not cancel-safe in the middle of [`Socket::leave`] only.
 pub struct Socket<S> {
-    stream: WebSocketStream<Meter<S>>,
+    wire: Wire<S>,
     options: Options,
     alarm: Pin<Box<Sleep>>,
     heard: Instant,
     pinged: Option<Pinged>,
     probed: bool,
-    unflushed: bool,
-    /// The frame parser is out of step or at its end; only raw bytes can still be read.
+    /// The peer is out of step or at its end; only raw bytes can still be read.
     deaf: bool,
     /// The peer has sent its Close: ours is on the way, and nothing can follow it.
     closed: bool,
@@ -100,26 +88,15 @@ struct Pinged {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Takes a stream behind its opening handshake, with the bytes that were read behind the head.
-    pub async fn new(stream: S, already_read: Bytes, options: Options) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(WRITE_BUFFER / 2)
-            .max_write_buffer_size(WRITE_BUFFER)
-            .max_message_size(Some(options.max_message))
-            .max_frame_size(Some(options.max_message))
-            .accept_unmasked_frames(false);
-        let stream =
-            WebSocketStream::from_partially_read(Meter::new(stream), already_read.into(), options.role, Some(config))
-                .await;
+    pub fn new(stream: S, already_read: &[u8], options: Options) -> Self {
         let now = Instant::now();
         Self {
-            stream,
+            wire: Wire::new(stream, already_read, options.role, options.max_message),
             options,
             alarm: Box::pin(tokio::time::sleep_until(now + options.ping_every)),
             heard: now,
             pinged: None,
             probed: false,
-            unflushed: false,
             deaf: false,
             closed: false,
             failed: None,
@@ -136,9 +113,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         {
             return Poll::Ready(lost);
         }
+        // Answers to pings go out whether anybody writes or not. If they cannot, the task is woken when they can.
+        let _ = self.poll_flushed(cx);
         loop {
-            let next = match (Pin::new(&mut self.stream).poll_next(cx), &self.failed) {
-                (Poll::Ready(next), _) => next,
+            if self.deaf {
+                return Poll::Ready(Incoming::Ended);
+            }
+            let received = match (self.wire.poll_receive(cx), &self.failed) {
+                (Poll::Ready(received), _) => received,
                 // A task that has used up its turn is told Pending although there may be more to read.
                 (Poll::Pending, Some(why)) if has_budget_remaining() => {
                     return Poll::Ready(Incoming::Lost(why.clone()));
@@ -147,28 +129,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             };
             self.heard = Instant::now();
             self.pinged = None;
-            match next {
-                Some(Ok(Message::Text(text))) => {
-                    return Poll::Ready(Incoming::Message(Kind::Text, text.into()));
+            let over = match received {
+                Received::Message(kind, payload) => return Poll::Ready(Incoming::Message(kind, payload)),
+                Received::Ping(_) => {
+                    let _ = self.poll_flushed(cx);
+                    continue;
                 }
-                Some(Ok(Message::Binary(bytes))) => return Poll::Ready(Incoming::Message(Kind::Binary, bytes)),
-                Some(Ok(Message::Ping(_))) => self.unflushed = true,
-                Some(Ok(Message::Pong(payload))) => self.probed |= payload == PROBE,
-                Some(Ok(Message::Frame(_))) => {}
-                Some(Ok(Message::Close(frame))) => {
-                    self.unflushed = true;
+                Received::Pong(payload) => {
+                    self.probed |= payload == PROBE;
+                    continue;
+                }
+                Received::Close(code) => {
                     self.closed = true;
-                    return Poll::Ready(Incoming::Closed(frame.map(|frame| frame.code.into())));
+                    return Poll::Ready(Incoming::Closed(code));
                 }
-                Some(Err(error)) => {
-                    self.deaf = true;
-                    return Poll::Ready(verdict(error));
-                }
-                None => {
-                    self.deaf = true;
-                    return Poll::Ready(Incoming::Ended);
-                }
-            }
+                Received::End => Incoming::Ended,
+                Received::Broken(error) => broken(error),
+                Received::Failed(error) => lost(&error),
+            };
+            self.deaf = true;
+            return Poll::Ready(over);
         }
     }
 
@@ -178,39 +158,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             return;
         }
         for message in outbox.iter() {
-            let payload = Bytes::copy_from_slice(message.payload);
-            let message = match message.kind {
-                Kind::Binary => Message::Binary(payload),
-                Kind::Text => match payload.try_into() {
-                    Ok(text) => Message::Text(text),
-                    Err(_) => {
-                        self.fail("a dialect made text that is not UTF-8");
-                        return;
-                    }
-                },
-            };
-            self.queue(message);
+            self.wire.message(message.kind, message.payload);
+        }
+        if self.wire.is_overfull() {
+            self.fail("more was to be sent at once than may wait");
         }
     }
 
     /// Ready when everything queued has been handed to the kernel. A failure counts as ready; reading tells of it.
     pub fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.unflushed {
+        if self.wire.is_flushed() || self.failed.is_some() {
             return Poll::Ready(());
         }
-        if let Err(error) = ready!(Pin::new(&mut self.stream).poll_flush(cx)) {
+        if let Err(error) = ready!(self.wire.poll_flush(cx)) {
             self.fail(&error.to_string());
         }
-        self.unflushed = false;
         Poll::Ready(())
     }
 
     /// Asks the peer to show that what was sent so far has reached it.
     pub fn probe(&mut self) {
         self.probed = false;
-        if !self.closed {
-            self.queue(Message::Ping(Bytes::from_static(PROBE)));
-        }
+        self.wire.ping(PROBE);
     }
 
     /// Whether the peer has answered the last [`Socket::probe`]. Found out by reading.
@@ -220,7 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// Whether everything queued has been handed to the kernel.
     pub fn is_flushed(&self) -> bool {
-        !self.unflushed
+        self.wire.is_flushed()
     }
 
     /// Whether writing has failed, and with what.
@@ -230,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// Bytes read from and written to the transport.
     pub fn transferred(&self) -> (u64, u64) {
-        (self.stream.get_ref().read(), self.stream.get_ref().written())
+        (self.wire.stream().read(), self.wire.stream().written())
     }
 
     /// Leaves: everything queued, a Close with `code` and `reason`, then reading on until the peer's Close, its end,
@@ -246,51 +215,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             return false;
         }
         let mut answered = false;
-        let frame = CloseFrame { code: CloseCode::from(code), reason: clip(reason).into() };
-        self.queue(Message::Close(Some(frame)));
+        let code = CloseCode::new(code).unwrap_or(CloseCode::INTERNAL);
+        self.wire.close(Some(Close { code, reason }));
         if self.failed.is_none() {
             let flushed = timeout_at(deadline, std::future::poll_fn(|cx| self.poll_flushed(cx))).await;
             if flushed.is_ok() && self.failed.is_none() {
                 answered = timeout(LINGER, self.peer_gone()).await.unwrap_or(false);
             }
         }
-        let _ = timeout(Duration::from_secs(1), self.stream.get_mut().shutdown()).await;
+        let _ = timeout(Duration::from_secs(1), self.wire.stream_mut().shutdown()).await;
         answered
     }
 
     /// Answers the peer's Close, if there is one to answer, and lets go.
     pub async fn part(mut self) {
         let _ = timeout(LINGER, std::future::poll_fn(|cx| self.poll_flushed(cx))).await;
-        let _ = timeout(Duration::from_secs(1), self.stream.get_mut().shutdown()).await;
+        let _ = timeout(Duration::from_secs(1), self.wire.stream_mut().shutdown()).await;
     }
 
     /// Reads on until the peer has gone. Whether it said so by a Close.
     async fn peer_gone(&mut self) -> bool {
         while !self.deaf {
-            let next = std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_next(cx)).await;
-            match next {
-                Some(Ok(Message::Close(_))) => return true,
-                None => return false,
-                Some(Ok(_)) => {}
-                Some(Err(_)) => self.deaf = true,
+            match std::future::poll_fn(|cx| self.wire.poll_receive(cx)).await {
+                Received::Close(_) => return true,
+                Received::End => return false,
+                Received::Broken(_) | Received::Failed(_) => self.deaf = true,
+                Received::Message(..) | Received::Ping(_) | Received::Pong(_) => {}
             }
         }
         // The peer no longer speaks frames that we understand: say that no more will come, and let it finish.
-        let _ = self.stream.get_mut().shutdown().await;
+        let _ = self.wire.stream_mut().shutdown().await;
         let mut waste = [0; 4096];
         loop {
             let mut waste = ReadBuf::new(&mut waste);
-            let read = std::future::poll_fn(|cx| Pin::new(self.stream.get_mut()).poll_read(cx, &mut waste)).await;
+            let read = std::future::poll_fn(|cx| Pin::new(self.wire.stream_mut()).poll_read(cx, &mut waste)).await;
             if read.is_err() || waste.filled().is_empty() {
                 return false;
             }
-        }
-    }
-
-    fn queue(&mut self, message: Message) {
-        match Pin::new(&mut self.stream).start_send(message) {
-            Ok(()) => self.unflushed = true,
-            Err(error) => self.fail(&error.to_string()),
         }
     }
 
@@ -303,8 +264,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     pub fn poll_idle(&mut self, cx: &mut Context<'_>) {
         while self.alarm.as_mut().poll_elapsed(cx).is_ready() {
             let now = Instant::now();
-            if !self.unflushed && self.failed.is_none() && !self.closed {
-                self.queue(Message::Ping(Bytes::new()));
+            if self.wire.is_flushed() && self.failed.is_none() {
+                self.wire.ping(b"");
                 let _ = self.poll_flushed(cx);
             }
             (self.heard, self.pinged) = (now, None);
@@ -316,7 +277,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     fn poll_alive(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         while self.alarm.as_mut().poll_elapsed(cx).is_ready() {
             let now = Instant::now();
-            let signs = self.stream.get_ref().signs();
+            let signs = self.wire.stream().signs();
             let next = match &mut self.pinged {
                 // Half a message that came, or room that was made for ours, shows that the peer is there, if slow.
                 Some(ping) if ping.signs != signs => {
@@ -330,7 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 Some(ping) => ping.deadline,
                 None if now < self.heard + self.options.ping_every => self.heard + self.options.ping_every,
                 None => {
-                    self.queue(Message::Ping(Bytes::new()));
+                    self.wire.ping(b"");
                     let _ = self.poll_flushed(cx);
                     let deadline = now + self.options.pong_within;
                     self.pinged = Some(Pinged { signs, deadline });
@@ -353,26 +314,15 @@ impl PollElapsed for Sleep {
     }
 }
 
-/// What an error of tungstenite means to us.
-fn verdict(error: Error) -> Incoming {
-    use tokio_tungstenite::tungstenite::error::ProtocolError;
-    match error {
-        Error::ConnectionClosed
-        | Error::AlreadyClosed
-        | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Incoming::Ended,
-        Error::Protocol(_) => Incoming::Broken(1002, "a frame breaks RFC 6455"),
-        Error::Utf8(_) => Incoming::Broken(1007, "a text message is not UTF-8"),
-        Error::Capacity(_) => Incoming::Broken(1009, "a message is over the limit"),
-        Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Incoming::Lost("the TLS connection was cut without a farewell".to_owned())
-        }
-        other => Incoming::Lost(other.to_string()),
-    }
+fn broken(error: Error) -> Incoming {
+    Incoming::Broken(error.code().get(), error.reason())
 }
 
-/// Cuts a close reason at a character boundary.
-fn clip(reason: &str) -> &str {
-    &reason[..reason.floor_char_boundary(MAX_REASON)]
+fn lost(error: &io::Error) -> Incoming {
+    Incoming::Lost(match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the TLS connection was cut without a farewell".to_owned(),
+        _ => error.to_string(),
+    })
 }
 
 #[cfg(test)]
@@ -386,10 +336,7 @@ mod tests {
 
     async fn pair() -> (Socket<DuplexStream>, Socket<DuplexStream>) {
         let (a, b) = duplex(256 * 1024);
-        (
-            Socket::new(a, Bytes::new(), options(Role::Server)).await,
-            Socket::new(b, Bytes::new(), options(Role::Client)).await,
-        )
+        (Socket::new(a, b"", options(Role::Server)), Socket::new(b, b"", options(Role::Client)))
     }
 
     async fn recv(socket: &mut Socket<DuplexStream>) -> Incoming {
@@ -445,7 +392,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_what_is_sent_to_it_slowly_is_kept_though_its_pong_is_late() {
         let (ours, mut theirs) = duplex(64);
-        let mut server = Socket::new(ours, Bytes::new(), options(Role::Server)).await;
+        let mut server = Socket::new(ours, b"", options(Role::Server));
         let text = "x".repeat(4000);
         server.send(&outbox(&[&text]));
         let slow = tokio::spawn(async move {
@@ -467,7 +414,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_nobody_reads_from_is_kept_warm_all_the_same() {
         let (ours, mut theirs) = duplex(4096);
-        let mut server = Socket::new(ours, Bytes::new(), options(Role::Server)).await;
+        let mut server = Socket::new(ours, b"", options(Role::Server));
         let idle = tokio::spawn(async move {
             let idling = std::future::poll_fn(|cx| {
                 server.poll_idle(cx);
@@ -486,7 +433,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (ours, _) = listener.accept().await.unwrap();
-        let mut client = Socket::new(ours, Bytes::new(), options(Role::Client)).await;
+        let mut client = Socket::new(ours, b"", options(Role::Client));
         peer.write_all(b"\x82\x04tail\x88\x02\x03\xe8").await.unwrap();
         drop(peer);
         // The first write draws a reset, a later one fails.
@@ -525,7 +472,7 @@ mod tests {
             (&[0x81, 0x81, 0, 0, 0, 0, 0xff][..], 1007),
         ] {
             let (ours, mut theirs) = duplex(4096);
-            let mut server = Socket::new(ours, Bytes::new(), options(Role::Server)).await;
+            let mut server = Socket::new(ours, b"", options(Role::Server));
             theirs.write_all(bytes).await.unwrap();
             theirs.flush().await.unwrap();
             let found = recv(&mut server).await;
@@ -543,7 +490,7 @@ mod tests {
     async fn bytes_read_behind_the_handshake_belong_to_the_session() {
         let (ours, _theirs) = duplex(64);
         let early = Bytes::from_static(&[0x82, 0x81, 0, 0, 0, 0, b'x']);
-        let mut server = Socket::new(ours, early, options(Role::Server)).await;
+        let mut server = Socket::new(ours, &early, options(Role::Server));
         assert!(matches!(recv(&mut server).await, Incoming::Message(Kind::Binary, got) if got == "x"));
     }
 }

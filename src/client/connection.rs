@@ -51,7 +51,7 @@ impl Connection {
         let (stream, already_read) = dialer.websocket(request).await?;
         let options =
             Options { role: Role::Client, max_message: MAX_MESSAGE, ping_every: PING_EVERY, pong_within: PONG_WITHIN };
-        Ok(Self { socket: Socket::new(stream, already_read, options).await })
+        Ok(Self { socket: Socket::new(stream, &already_read, options) })
     }
 
     /// The next message, or how it ended.

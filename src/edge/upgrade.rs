@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{HeaderMap, Request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -192,7 +192,7 @@ impl Edge {
             pong_within: PONG_WITHIN,
         };
         let stream: ClientIo = Box::new(stream);
-        let socket = Socket::new(stream, Bytes::from(already_read), options).await;
+        let socket = Socket::new(stream, &already_read, options);
         Some(Attachment::new(socket, client_dialect(dialect)?, role, arrival))
     }
 }

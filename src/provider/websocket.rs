@@ -53,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketUpstream<S> {
     ) -> Self {
         let WebSocketOptions { name, max_message, ping_every, pong_within } = options;
         let options = Options { role: Role::Client, max_message, ping_every, pong_within };
-        let socket = Socket::new(stream, already_read, options).await;
+        let socket = Socket::new(stream, &already_read, options);
         Self { socket, dialect, name, outbox: Outbox::new(), over: false, last_words: None, ignored: 0 }
     }
 

@@ -79,7 +79,7 @@ impl Service {
         };
         let dialled = timeout(EXCHANGE, self.dialer.websocket(request)).await.map_err(|_| too_late("the handshake"))?;
         let (stream, already_read) = dialled.map_err(refused)?;
-        Ok(Socket::new(stream, already_read, SOCKET).await)
+        Ok(Socket::new(stream, &already_read, SOCKET))
     }
 
     /// Makes a call by HTTP. A status of 429 is a refusal like one in the reply.

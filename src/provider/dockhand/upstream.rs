@@ -84,7 +84,7 @@ impl DockhandUpstream {
         let silence =
             manners.silence_timeout.map(|limit| Silence { limit, since: None, alarm: Box::pin(sleep(limit)) });
         Self {
-            socket: Socket::new(stream, read, OPTIONS).await,
+            socket: Socket::new(stream, &read, OPTIONS),
             dialect: Dockhand::new(manners.form),
             outbox: Outbox::new(),
             manners,

@@ -64,7 +64,7 @@ impl World {
     /// Breaks the client's connection.
     async fn cut(&mut self) {
         let (gone, _) = duplex(1);
-        self.client.0 = Socket::new(gone, Bytes::new(), options(socket::Role::Client)).await;
+        self.client.0 = Socket::new(gone, b"", options(socket::Role::Client));
     }
 
     async fn redeem(&self, link: &str, offset: Option<u64>) -> Result<Arrival, Refused> {

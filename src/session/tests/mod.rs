@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use polytty_dialect::{Exit, Kind, Outbox, Role, Size, client_dialect};
 use serde_json::Value;
 use tokio::io::{DuplexStream, duplex};
@@ -220,10 +219,10 @@ impl Client {
     async fn speaking(dialect: &str, pipe: usize, session: &Session, role: Role, arrival: Arrival) -> Self {
         let (ours, theirs) = duplex(pipe);
         let stream: ClientIo = Box::new(ours);
-        let socket = Socket::new(stream, Bytes::new(), options(socket::Role::Server)).await;
+        let socket = Socket::new(stream, b"", options(socket::Role::Server));
         let attachment = Attachment::new(socket, client_dialect(dialect).unwrap(), role, arrival);
         assert!(session.attach(attachment).await.is_ok());
-        Self(Socket::new(theirs, Bytes::new(), options(socket::Role::Client)).await)
+        Self(Socket::new(theirs, b"", options(socket::Role::Client)))
     }
 
     async fn say(&mut self, kind: Kind, payload: &[u8]) {

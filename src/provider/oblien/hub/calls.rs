@@ -70,7 +70,7 @@ impl Hub {
                 let (stream, already_read, token): (Stream, Bytes, Token) = api.connect(last).await?;
                 let options =
                     Options { role: Role::Client, max_message: MAX_MESSAGE, ping_every: PING_EVERY, pong_within };
-                Ok((Box::new(Socket::new(stream, already_read, options).await), token))
+                Ok((Box::new(Socket::new(stream, &already_read, options)), token))
             };
             Done::Dialled(dialled.await)
         }));

@@ -1,0 +1,242 @@
+//! Frames over a stream: what is read is decoded where it lies, what is written goes out as one piece.
+//!
+//! Reading goes into scratch memory of the thread. A connection keeps what a turn has left of it, and what waits to be
+//! written; at rest it owns neither.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use bytes::Bytes;
+use polytty_dialect::Kind;
+use polytty_websocket::{Close, CloseCode, Decoder, Encoder, Error, Event, Limits, Role};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Meter;
+
+/// What is read at once, in bytes.
+const SCRATCH: usize = 64 * 1024;
+
+/// Masking keys that a thread makes at once.
+const KEYS: usize = 64;
+
+/// What may wait to be written, in bytes: one turn of 64 KiB in a dialect that writes six bytes for one, and room for
+/// control frames. At the bound the connection counts as broken.
+const MAX_UNSENT: usize = 1024 * 1024;
+
+/// A buffer that goes out is kept for the next one up to this size, while the connection is busy.
+const KEEP: usize = 256;
+
+thread_local! {
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
+    static MASKS: RefCell<VecDeque<[u8; 4]>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// A masking key that nobody can predict (RFC 6455, section 10.3), made in batches.
+fn masking_key() -> [u8; 4] {
+    MASKS.with_borrow_mut(|keys| {
+        if let Some(key) = keys.pop_front() {
+            return key;
+        }
+        let mut bytes = [0; 4 * KEYS];
+        // The generator is seeded by the operating system; this process would not have come so far without it.
+        let _ = SystemRandom::new().fill(&mut bytes);
+        keys.extend(bytes.as_chunks::<4>().0);
+        keys.pop_front().unwrap_or_default()
+    })
+}
+
+/// What came from the peer.
+#[derive(Debug)]
+pub(super) enum Received {
+    /// A whole data message.
+    Message(Kind, Bytes),
+    /// A Ping. Its answer is queued.
+    Ping(Bytes),
+    /// A Pong.
+    Pong(Bytes),
+    /// A Close, with its code. Its answer is queued, unless ours went out before.
+    Close(Option<u16>),
+    /// The end of the stream.
+    End,
+    /// Something that breaks the protocol or the limit.
+    Broken(Error),
+    /// A failure of the stream.
+    Failed(io::Error),
+}
+
+/// One connection.
+pub(super) struct Wire<S> {
+    stream: Meter<S>,
+    decoder: Decoder,
+    encoder: Encoder<fn() -> [u8; 4]>,
+    /// Read and not yet decoded, from `decoded` on.
+    unread: Vec<u8>,
+    decoded: usize,
+    /// To be written, from `sent` on.
+    unsent: Vec<u8>,
+    sent: usize,
+    /// The answer to the last Ping, while it waits behind what is being written: an earlier one need not be answered any
+    /// more (section 5.5.3), so a peer that sends many and reads nothing takes no memory.
+    pong: Option<Bytes>,
+    /// Our Close is queued, and nothing may follow it.
+    is_closing: bool,
+    /// The stream wants to be flushed.
+    is_unflushed: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// A stream behind its opening handshake, with what was read behind that.
+    pub(super) fn new(stream: S, already_read: &[u8], role: Role, max_message: usize) -> Self {
+        Self {
+            stream: Meter::new(stream),
+            decoder: Decoder::new(role, Limits { max_message }),
+            encoder: Encoder::new(role, masking_key),
+            unread: already_read.to_vec(),
+            decoded: 0,
+            unsent: Vec::new(),
+            sent: 0,
+            pong: None,
+            is_closing: false,
+            is_unflushed: false,
+        }
+    }
+
+    pub(super) fn stream(&self) -> &Meter<S> {
+        &self.stream
+    }
+
+    /// For raw bytes, past all frames.
+    pub(super) fn stream_mut(&mut self) -> &mut Meter<S> {
+        &mut self.stream
+    }
+
+    /// What comes next.
+    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        loop {
+            if !self.unread.is_empty() {
+                let mut rest = &mut self.unread[self.decoded..];
+                let found = find(&mut self.decoder, &mut rest);
+                let left = rest.len();
+                self.decoded = self.unread.len() - left;
+                match found {
+                    Some(found) => return Poll::Ready(self.answer(found)),
+                    None => (self.unread, self.decoded) = (Vec::new(), 0),
+                }
+            }
+            let found = READ.with_borrow_mut(|scratch| {
+                let mut buffer = ReadBuf::new(scratch);
+                if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                    return Poll::Ready(Some(Received::Failed(error)));
+                }
+                let mut rest = buffer.filled_mut();
+                if rest.is_empty() {
+                    return Poll::Ready(Some(Received::End));
+                }
+                let found = find(&mut self.decoder, &mut rest);
+                self.unread.extend_from_slice(rest);
+                Poll::Ready(found)
+            });
+            if let Some(found) = ready!(found) {
+                return Poll::Ready(self.answer(found));
+            }
+        }
+    }
+
+    /// Answers what the protocol itself has an answer to.
+    fn answer(&mut self, received: Received) -> Received {
+        match &received {
+            Received::Close(code) if !self.is_closing => {
+                self.pong = None;
+                let code = code.and_then(CloseCode::new);
+                self.close(code.map(|code| Close { code, reason: "" }));
+            }
+            Received::Ping(payload) => (self.pong, self.is_unflushed) = (Some(payload.clone()), true),
+            _ => {}
+        }
+        received
+    }
+
+    /// Queues a message.
+    pub(super) fn message(&mut self, kind: Kind, payload: &[u8]) {
+        if !self.is_closing {
+            let kind = match kind {
+                Kind::Text => polytty_websocket::Kind::Text,
+                Kind::Binary => polytty_websocket::Kind::Binary,
+            };
+            self.encoder.message(kind, payload, &mut self.unsent);
+            self.is_unflushed = true;
+        }
+    }
+
+    /// Queues a Ping.
+    pub(super) fn ping(&mut self, payload: &[u8]) {
+        if !self.is_closing {
+            self.encoder.ping(payload, &mut self.unsent);
+            self.is_unflushed = true;
+        }
+    }
+
+    /// Queues a Close, behind which nothing is queued any more.
+    pub(super) fn close(&mut self, close: Option<Close<'_>>) {
+        if !self.is_closing {
+            self.encoder.close(close, &mut self.unsent);
+            (self.is_closing, self.is_unflushed) = (true, true);
+        }
+    }
+
+    /// Whether more waits to be written than may.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.unsent.len() - self.sent > MAX_UNSENT
+    }
+
+    /// Whether all that is queued is with the kernel.
+    pub(super) fn is_flushed(&self) -> bool {
+        !self.is_unflushed
+    }
+
+    /// Writes what is queued; ready when the kernel has it.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            while self.sent < self.unsent.len() {
+                let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent[self.sent..]))?;
+                if written == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.sent += written;
+            }
+            self.sent = 0;
+            if self.unsent.capacity() > KEEP {
+                self.unsent = Vec::new();
+            } else {
+                self.unsent.clear();
+            }
+            let Some(payload) = self.pong.take().filter(|_| !self.is_closing) else { break };
+            self.encoder.pong(&payload, &mut self.unsent);
+        }
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.is_unflushed = false;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Decodes one event. `None` when all input was taken and more is needed.
+fn find(decoder: &mut Decoder, input: &mut &mut [u8]) -> Option<Received> {
+    Some(match decoder.decode(input) {
+        Ok(None) => return None,
+        Ok(Some(Event::Message { kind, payload })) => {
+            let kind = match kind {
+                polytty_websocket::Kind::Text => Kind::Text,
+                polytty_websocket::Kind::Binary => Kind::Binary,
+            };
+            Received::Message(kind, Bytes::copy_from_slice(payload))
+        }
+        Ok(Some(Event::Ping(payload))) => Received::Ping(Bytes::copy_from_slice(payload)),
+        Ok(Some(Event::Pong(payload))) => Received::Pong(Bytes::copy_from_slice(payload)),
+        Ok(Some(Event::Close(close))) => Received::Close(close.map(|close| close.code.get())),
+        Err(error) => Received::Broken(error),
+    })
+}
