@@ -63,7 +63,8 @@ impl Api {
         };
         let path = request.uri().path().to_owned();
         let segments: Vec<&str> = path.split('/').skip(2).collect();
-        let method = request.method().clone();
+        // RFC 9110, section 9.3.2: as for GET, and no body follows.
+        let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
         let Some((needed, allowed)) = needs(&segments) else {
             return Problem::new(Code::NotFound, "there is no such call; see /openapi.json").reply();
         };
@@ -126,10 +127,10 @@ impl Api {
 
 /// What each method of a path needs, and which there are; `None` where there is no such path.
 fn needs(segments: &[&str]) -> Option<(&'static [(Method, Scope)], &'static str)> {
-    const OBSERVE: (&[(Method, Scope)], &str) = (&[(Method::GET, Scope::Observe)], "GET");
+    const OBSERVE: (&[(Method, Scope)], &str) = (&[(Method::GET, Scope::Observe)], "GET, HEAD");
     match segments {
-        ["sessions"] => Some((&[(Method::GET, Scope::Observe), (Method::POST, Scope::Mint)], "GET, POST")),
-        ["sessions", _] => Some((&[(Method::GET, Scope::Observe), (Method::DELETE, Scope::End)], "GET, DELETE")),
+        ["sessions"] => Some((&[(Method::GET, Scope::Observe), (Method::POST, Scope::Mint)], "GET, HEAD, POST")),
+        ["sessions", _] => Some((&[(Method::GET, Scope::Observe), (Method::DELETE, Scope::End)], "GET, HEAD, DELETE")),
         ["sessions", _, "links"] => Some((&[(Method::POST, Scope::Mint)], "POST")),
         ["sessions", _, "scrollback" | "recording"] | ["providers"] => Some(OBSERVE),
         _ => None,

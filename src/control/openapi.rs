@@ -8,5 +8,8 @@ use crate::respond::{Reply, reply as respond};
 const DESCRIPTION: &str = include_str!("openapi.json");
 
 pub(super) fn reply(method: &Method) -> Reply {
-    if *method == Method::GET { respond(StatusCode::OK, "application/json", DESCRIPTION) } else { not_allowed("GET") }
+    match *method {
+        Method::GET | Method::HEAD => respond(StatusCode::OK, "application/json", DESCRIPTION),
+        _ => not_allowed("GET, HEAD"),
+    }
 }

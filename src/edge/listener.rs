@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,6 +35,9 @@ const RECEIVE_BUFFER: usize = 64 * 1024;
 
 /// The pause after a failed accept: without it, a process out of descriptors burns a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often that is told while it lasts.
+const WARN_AGAIN: Duration = Duration::from_secs(10);
 
 /// Everything the edge needs to let somebody in or turn them away.
 pub struct Edge {
@@ -80,6 +83,7 @@ impl Edge {
     /// Accepts until told to drain. Accepting and spawning is all that happens in this loop.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
         let places = Arc::new(Semaphore::new(self.limits.connections as usize));
+        let mut warned: Option<Instant> = None;
         loop {
             let accepted = tokio::select! {
                 () = self.drain.cancelled() => return,
@@ -90,7 +94,11 @@ impl Edge {
                     self.tasks.spawn(self.clone().connection(stream, peer, place));
                 }
                 Err(error) => {
-                    tracing::warn!(error = ?error.to_string(), "cannot accept; trying again");
+                    // Without descriptors, each attempt fails; one word in a while says as much as twenty a second.
+                    if warned.is_none_or(|at| at.elapsed() >= WARN_AGAIN) {
+                        warned = Some(Instant::now());
+                        tracing::warn!(error = ?error.to_string(), "cannot accept; trying again");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use jiff::Timestamp;
+use polytty_dialect::Code;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::info::{Facts, Record};
-use super::{COMMANDS, Info, Places, Session, SessionId, Settings, Spec, task};
+use super::{COMMANDS, Ending, Info, Places, Session, SessionId, Settings, Spec, task};
 use crate::auth::NoRandomness;
 use crate::observe::Metrics;
+use crate::provider::Failure;
 
 /// How many ended sessions are remembered; the oldest is forgotten at the bound.
 const ENDED: usize = 1024;
@@ -107,12 +109,10 @@ impl Sessions {
             viewers: Vec::new(),
         };
         let until = Instant::now() + Self::patience(ttl);
-        let registry = self.clone();
-        let id = session.id;
+        let listed = Listed { registry: self.clone(), id: session.id, _places: places };
         self.tasks.spawn(async move {
+            let _listed = listed;
             task.run(spec, until).await;
-            registry.forget(id);
-            drop(places);
         });
         Ok(session)
     }
@@ -166,6 +166,8 @@ impl Sessions {
 
     fn forget(&self, id: SessionId) {
         let Some(session) = self.get(id) else { return };
+        // Where it has not said how it ended, its task has come to grief. The first word on this counts.
+        session.record.end(&Ending::Failed(Failure::new(Code::Internal, "The session failed inside of this proxy.")));
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.len() == ENDED {
             ended.pop_front();
@@ -174,5 +176,18 @@ impl Sessions {
         drop(ended);
         // In this order: whoever asks in between finds it in one of the two, or in both.
         self.live.remove(&id);
+    }
+}
+
+/// The place of a session in the registry and in the quotas, given up with the session's task, however that ends.
+struct Listed {
+    registry: Arc<Sessions>,
+    id: SessionId,
+    _places: Places,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.registry.forget(self.id);
     }
 }

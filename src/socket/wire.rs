@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use bytes::Bytes;
 use polytty_dialect::Kind;
-use polytty_websocket::{Close, CloseCode, Decoder, Encoder, Error, Event, Limits, Role};
+use polytty_websocket::{Close, CloseCode, Decoder, Encoder, Error, Event, Limits, MAX_HEADER, Role};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Meter;
@@ -23,8 +23,8 @@ const SCRATCH: usize = 64 * 1024;
 /// Masking keys that a thread makes at once.
 const KEYS: usize = 64;
 
-/// What may wait to be written, in bytes: one turn of 64 KiB in a dialect that writes six bytes for one, and room for
-/// control frames. At the bound the connection counts as broken.
+/// What may wait to be written, in bytes, or one message of the largest size where that is more: one turn of 64 KiB in a
+/// dialect that writes six bytes for one, and room for control frames. Beyond it the connection counts as broken.
 const MAX_UNSENT: usize = 1024 * 1024;
 
 /// A buffer that goes out is kept for the next one up to this size, while the connection is busy.
@@ -79,6 +79,7 @@ pub(super) struct Wire<S> {
     /// To be written, from `sent` on.
     unsent: Vec<u8>,
     sent: usize,
+    max_unsent: usize,
     /// The answer to the last Ping, while it waits behind what is being written: an earlier one need not be answered any
     /// more (section 5.5.3), so a peer that sends many and reads nothing takes no memory.
     pong: Option<Bytes>,
@@ -99,6 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             decoded: 0,
             unsent: Vec::new(),
             sent: 0,
+            max_unsent: MAX_UNSENT.max(max_message.saturating_add(MAX_HEADER)),
             pong: None,
             is_closing: false,
             is_unflushed: false,
@@ -190,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Whether more waits to be written than may.
     pub(super) fn is_overfull(&self) -> bool {
-        self.unsent.len() - self.sent > MAX_UNSENT
+        self.unsent.len() - self.sent > self.max_unsent
     }
 
     /// Whether all that is queued is with the kernel.

@@ -17,3 +17,4 @@ mod shared;
 mod signing;
 mod stalled;
 mod terminal;
+mod way_back;
