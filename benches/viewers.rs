@@ -79,7 +79,8 @@ async fn main() {
 
 async fn round(demo: &Demo, viewers: usize) -> Round {
     let mut writer = demo.open("local").await;
-    writer.run("stty -onlcr -echo").await;
+    writer.type_text("stty -onlcr -echo; echo rea''dy\r").await;
+    writer.see("ready\n").await;
     let mut watching = JoinSet::new();
     for number in 0..viewers {
         let viewer = watch(demo, &writer.session).await;
