@@ -14,8 +14,8 @@ use tokio_util::task::TaskTracker;
 use crate::auth::{Identities, Jwks, JwksError, Keys, Tokens};
 use crate::config::{Authority, Config, DetachedOutput, Jwt, Provider, ProviderKind, Screen, TicketStore};
 use crate::control::Api;
-use crate::edge::{Edge, Pages, TlsError, acceptor, bind};
-use crate::limit::MintRate;
+use crate::edge::{Edge, Pages, Proxies, TlsError, acceptor, bind};
+use crate::limit::{Gate, Quotas, Rate};
 use crate::observe::{Admin, Metrics, Readiness};
 use crate::provider::{
     DecthingsProvider, Dialer, DockhandProvider, EciProvider, Entry, Kind, LocalProvider, OblienProvider,
@@ -112,7 +112,8 @@ pub fn check(config: &Config) -> Result<(), StartError> {
     if let Some(directory) = &config.recording.directory {
         recording::check(directory).map_err(|why| StartError::Recording { directory: directory.clone(), why })?;
     }
-    config.providers.iter().try_for_each(|provider| entry(provider.clone()).map(drop))
+    let opens = config.limits.opens;
+    config.providers.iter().try_for_each(|provider| entry(provider.clone(), opens).map(drop))
 }
 
 impl App {
@@ -123,7 +124,8 @@ impl App {
     /// [`StartError`]; nothing is left running.
     pub fn start(config: Config, listeners: Listeners, pages: Option<Pages>) -> Result<Self, StartError> {
         let tls = acceptor(&config.tls.cert, &config.tls.key)?;
-        let providers = config.providers.into_iter().map(|provider| entry(provider).map(Arc::new));
+        let opens = config.limits.opens;
+        let providers = config.providers.into_iter().map(|provider| entry(provider, opens).map(Arc::new));
         let providers = providers.collect::<Result<Vec<_>, _>>()?;
         let metrics = Arc::new(Metrics::default());
         let recording = config.recording;
@@ -154,9 +156,12 @@ impl App {
                 Screen::Always => ScreenPolicy::Always,
             },
             max_viewers: config.sessions.max_viewers as usize,
+            pace: config.limits.pace,
             recorder: recorder.clone(),
         };
-        let sessions = Sessions::new(config.limits.sessions, settings, metrics.clone());
+        let quotas = Quotas::new(config.limits.sessions, config.limits.sessions_per_subject, metrics.clone());
+        let sessions = Sessions::new(quotas, settings, metrics.clone());
+        let gate = Gate::new(&config.limits, metrics.clone());
         let store = match config.tickets.store {
             TicketStore::Memory => MemoryStore::new(config.limits.tickets),
         };
@@ -168,7 +173,8 @@ impl App {
             sessions: sessions.clone(),
             tickets: Tickets::new(store.clone(), config.tickets.ttl, resume.clone()),
             identities: Identities::new(Keys::new(config.keys), tokens),
-            mint_rate: MintRate::new(config.limits.mints_per_second, config.limits.mint_burst),
+            max_tickets: config.limits.tickets,
+            gate: gate.clone(),
             public_url: config.server.public_url.clone(),
             metrics: metrics.clone(),
             recorder: recorder.clone(),
@@ -181,6 +187,8 @@ impl App {
             origins: config.server.origins,
             max_message: config.sessions.max_message,
             limits: config.limits,
+            gate: gate.clone(),
+            proxies: Proxies::new(config.server.trusted_proxies, config.server.proxy_protocol),
             cookie,
             pages,
             tls,
@@ -191,6 +199,7 @@ impl App {
         let mut background = vec![
             tokio::spawn(store.keep_swept()),
             tokio::spawn(resume.keep_swept()),
+            tokio::spawn(gate.keep_swept()),
             tokio::spawn(edge.serve(listeners.tls)),
         ];
         if let Some(jwks) = jwks {
@@ -228,8 +237,10 @@ fn jwks(jwt: &Jwt) -> Result<Arc<Jwks>, StartError> {
     Ok(Jwks::new(&jwt.source, dialer)?)
 }
 
-fn entry(provider: Provider) -> Result<Entry, StartError> {
-    let Provider { name, max_sessions, open_timeout, ca, allow_private, record, kind } = provider;
+/// A provider, which is opened at `opens` where its own configuration says nothing else.
+fn entry(provider: Provider, opens: Rate) -> Result<Entry, StartError> {
+    let Provider { name, max_sessions, open_timeout, opens_per_second, open_burst, ca, allow_private, record, kind } =
+        provider;
     let known = Kind { name: kind.as_str(), title: kind.title() };
     let dialer =
         || Dialer::new(ca.as_deref(), allow_private).map_err(|why| StartError::Provider { name: name.clone(), why });
@@ -245,7 +256,9 @@ fn entry(provider: Provider) -> Result<Entry, StartError> {
         ProviderKind::Oblien(settings) => Box::new(OblienProvider::new(name.clone(), settings, dialer()?)),
         ProviderKind::Local(settings) => Box::new(LocalProvider::new(name.clone(), settings)),
     };
-    Ok(Entry::new(name, known, max_sessions, open_timeout, provider).recorded(record))
+    let opens =
+        Rate { per_second: opens_per_second.unwrap_or(opens.per_second), burst: open_burst.unwrap_or(opens.burst) };
+    Ok(Entry::new(name, known, max_sessions, open_timeout, provider).recorded(record).opening_at(opens))
 }
 
 /// The names by which the admin listener may be called: its address, and `localhost` where that is meant.

@@ -58,6 +58,18 @@ impl Refused {
     }
 }
 
+impl Refused {
+    /// Whether it may have been made up. One that was good once, or will be, is none: a page that keeps on showing it must not
+    /// count against everybody behind its address.
+    #[must_use]
+    pub fn is_guess(self) -> bool {
+        match self {
+            Self::Unknown | Self::NotForUs | Self::Malformed => true,
+            Self::Expired | Self::NotYet | Self::NoSubject | Self::NoKeys => false,
+        }
+    }
+}
+
 impl Identities {
     /// Keys, and tokens where they are configured.
     #[must_use]

@@ -1,8 +1,10 @@
 //! From raw to checked: every key of every section, with its default and its range.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::checked::{
     Config, DetachedOutput, Limits, Log, LogFormat, Recording, Screen, Server, Sessions, TicketStore, Tickets, Tls,
@@ -13,6 +15,7 @@ use super::identities::{jwt, key};
 use super::providers::provider;
 use super::section::{Field, Read, Section};
 use super::units::{BaseUrl, Origin};
+use crate::limit::{PaceSettings, Rate};
 use crate::recording::WhenFull;
 use crate::recording::cast::Format;
 
@@ -74,13 +77,35 @@ fn server(section: &mut Section<'_>) -> Read<Server> {
             item.parse::<Origin>("an origin such as https://app.example.com")
         })
     });
-    let server = Server { listen: listen?, public_url: public_url?, admin_listen: admin_listen?, origins: origins? };
+    let trusted_proxies = section.or("trusted_proxies", Vec::new(), |field| field.list(NETWORKS, network));
+    let proxy_protocol = section.field("proxy_protocol");
+    let server = Server {
+        listen: listen?,
+        public_url: public_url?,
+        admin_listen: admin_listen?,
+        origins: origins?,
+        trusted_proxies: trusted_proxies?,
+        proxy_protocol: proxy_protocol.as_ref().map_or(Ok(false), |field| field.flag())?,
+    };
+    if let Some(field) = proxy_protocol.filter(|_| server.proxy_protocol && server.trusted_proxies.is_empty()) {
+        let rule = "expected server.trusted_proxies to be set as well: nobody else's header is read".to_owned();
+        return Err(field.tell(Problem::Rule(rule)));
+    }
     match (admin_field, server.admin_listen) {
         (Some(field), Some(admin)) if admin == server.listen && admin.port() != 0 => {
             Err(field.tell(Problem::Rule("expected another address than that of server.listen".to_owned())))
         }
         _ => Ok(server),
     }
+}
+
+const NETWORKS: &str = r#"a list of addresses and networks such as ["10.0.0.0/8", "2001:db8::7"]"#;
+
+fn network(item: Field<'_>) -> Read<IpNet> {
+    let expected = r#"an IP address, or a network such as "10.0.0.0/8""#;
+    let text = item.text(expected)?;
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map(|network| network.trunc()).map_err(|_| item.wrong(expected))
 }
 
 const A_PUBLIC_URL: &str = "the https URL that clients use, such as https://terminals.example.com";
@@ -110,25 +135,74 @@ fn limits(section: &mut Section<'_>) -> Read<Limits> {
     let timeout = |field: Field<'_>| field.duration(TIMEOUTS);
     let count = |field: Field<'_>| field.number(COUNTS);
     let connections = section.or("connections", 4096, count);
+    let connections_per_address = section.or("connections_per_address", 512, count);
+    let handshakes = rate(section, ["handshakes_per_second", "handshake_burst"], [50, 500]);
+    let requests = rate(section, ["requests_per_second", "request_burst"], [100, 500]);
+    let failures = section.or("failures", 10, count);
+    let lockouts = lockouts(section);
     let handshake_timeout = section.or("handshake_timeout", Duration::from_secs(10), timeout);
     let request_timeout = section.or("request_timeout", Duration::from_secs(10), timeout);
     let keep_alive = section.or("keep_alive", MINUTE, timeout);
     let body = section.or("body", 64 * KIB, |field| field.size(KIB..=16 * MIB));
-    let mints_per_second = section.or("mints_per_second", 20, count);
-    let mint_burst = section.or("mint_burst", 100, count);
+    let mints = rate(section, ["mints_per_second", "mint_burst"], [20, 100]);
+    let subject_mints = rate(section, ["subject_mints_per_second", "subject_mint_burst"], [5, 50]);
+    let opens = rate(section, ["opens_per_second", "open_burst"], [20, 100]);
     let sessions = section.or("sessions", 4096, count);
+    let sessions_per_subject = section.or("sessions_per_subject", 100, count);
     let tickets = section.or("tickets", 16_384, count);
+    let pace = pace(section);
+    let (lockout, lockout_max) = lockouts?;
     Ok(Limits {
         connections: connections?,
+        connections_per_address: connections_per_address?,
+        handshakes: handshakes?,
+        requests: requests?,
+        failures: failures?,
+        lockout,
+        lockout_max,
         handshake_timeout: handshake_timeout?,
         request_timeout: request_timeout?,
         keep_alive: keep_alive?,
         body: body?,
-        mints_per_second: mints_per_second?,
-        mint_burst: mint_burst?,
+        mints: mints?,
+        subject_mints: subject_mints?,
+        opens: opens?,
         sessions: sessions?,
+        sessions_per_subject: sessions_per_subject?,
         tickets: tickets?,
+        pace: pace?,
     })
+}
+
+/// A rate by its two keys.
+fn rate(section: &mut Section<'_>, keys: [&'static str; 2], defaults: [u32; 2]) -> Read<Rate> {
+    let [per_second, burst] =
+        [0, 1].map(|which| section.or(keys[which], defaults[which], |field| field.number(COUNTS)));
+    Ok(Rate { per_second: per_second?, burst: burst? })
+}
+
+/// How long the first lock-out is, and the longest.
+fn lockouts(section: &mut Section<'_>) -> Read<(Duration, Duration)> {
+    let first_field = section.field("lockout");
+    let first = first_field.as_ref().map_or(Ok(Duration::from_secs(10)), |field| field.duration(SECOND..=DAY));
+    let longest_field = section.field("lockout_max");
+    let longest = longest_field.as_ref().map_or(Ok(15 * MINUTE), |field| field.duration(SECOND..=DAY));
+    if let (Ok(first), Ok(longest), Some(field)) = (first, longest, first_field.or(longest_field))
+        && first > longest
+    {
+        let rule = "expected limits.lockout to be at most limits.lockout_max".to_owned();
+        return Err(field.tell(Problem::Rule(rule)));
+    }
+    Ok((first?, longest?))
+}
+
+fn pace(section: &mut Section<'_>) -> Read<PaceSettings> {
+    let bytes = |field: Field<'_>| field.size_or_unbounded(KIB..=1024 * 1024 * MIB);
+    let input_bytes = section.or("input_bytes_per_second", Some(8 * MIB), bytes);
+    let input_messages = section.or("input_messages_per_second", 5000, |field| field.number(0..=1_000_000));
+    let output_bytes = section.or("output_bytes_per_second", None, bytes);
+    let input_messages = Some(u64::from(input_messages?)).filter(|rate| *rate > 0);
+    Ok(PaceSettings { input_bytes: input_bytes?, input_messages, output_bytes: output_bytes? })
 }
 
 fn sessions(section: &mut Section<'_>) -> Read<Sessions> {

@@ -9,12 +9,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use jsonwebtoken::Algorithm;
 
 use super::endpoint::Endpoint;
 use super::units::{BaseUrl, Origin};
 use crate::auth::{Rights, Scope};
+use crate::limit::{PaceSettings, Rate};
 use crate::recording::WhenFull;
 use crate::recording::cast::Format;
 
@@ -56,6 +58,10 @@ pub struct Server {
     pub admin_listen: Option<SocketAddr>,
     /// Origins whose pages may attach, beside that of `public_url`. Default none.
     pub origins: Vec<Origin>,
+    /// The networks of proxies whose word on a client's address is taken. Default none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether a connection of theirs begins with a header of the PROXY protocol, version 2. Default false.
+    pub proxy_protocol: bool,
 }
 
 /// `[tls]`: the certificate chain and its key, PEM files. Both required.
@@ -91,6 +97,18 @@ pub enum TicketStore {
 pub struct Limits {
     /// TCP connections at once. Default 4096; above it, accepting waits.
     pub connections: u32,
+    /// Of these, connections of one address (for IPv6, of one /64). Default 512.
+    pub connections_per_address: u32,
+    /// TLS handshakes of one address. Default 50 a second, 500 at once.
+    pub handshakes: Rate,
+    /// Requests of one address. Default 100 a second, 500 at once.
+    pub requests: Rate,
+    /// At which failed authentication or guessed ticket an address is locked out. Default 10.
+    pub failures: u32,
+    /// How long the first lock-out is. Each further one is twice as long. Default `10s`, 1 s to 1 d.
+    pub lockout: Duration,
+    /// How long one can be, and after how long without a failure all are forgotten. Default `15m`, `lockout` to 1 d.
+    pub lockout_max: Duration,
     /// From accept to the end of the TLS handshake. Default `10s`.
     pub handshake_timeout: Duration,
     /// From the first byte of a request to the end of its head, and the same again for its body. Default `10s`.
@@ -99,14 +117,20 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// The largest body of an API request. Default `64KiB`.
     pub body: u64,
-    /// Links minted per key and second, sustained. Default 20.
-    pub mints_per_second: u32,
-    /// Links a key may mint at once. Default 100.
-    pub mint_burst: u32,
+    /// Links minted by one key, or by one subject's tokens. Default 20 a second, 100 at once.
+    pub mints: Rate,
+    /// Links minted for one subject. Default 5 a second, 50 at once.
+    pub subject_mints: Rate,
+    /// Terminals opened at one provider that has no rate of its own. Default 20 a second, 100 at once.
+    pub opens: Rate,
     /// Sessions at once, those with a link that nobody has used yet included. Default 4096.
     pub sessions: u32,
+    /// Of these, sessions of one subject. Default 100.
+    pub sessions_per_subject: u32,
     /// Links outstanding (minted, neither used nor expired) at once. Default 16384.
     pub tickets: u32,
+    /// What a session may send and be sent. Default 8 MiB and 5000 messages of input a second, and any output.
+    pub pace: PaceSettings,
 }
 
 /// `[sessions]`

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::header::HeaderName;
 use http::{Request, StatusCode, header};
 use hyper::body::Incoming;
 use jiff::{SignedDuration, Timestamp};
@@ -13,6 +12,7 @@ use tokio::time::Instant;
 
 use super::{Api, read_json};
 use crate::auth::{Identity, Scope};
+use crate::limit::{Exceeded, Limit};
 use crate::respond::{Problem, Reply, json, with};
 use crate::session::{CreateError, Session, Sessions, Spec};
 use crate::ticket::{MintError, Purpose};
@@ -21,8 +21,8 @@ use crate::ticket::{MintError, Purpose};
 const MAX_LABELS: usize = 32;
 const MAX_TEXT: usize = 256;
 
-/// When a session or link was refused for want of room, the caller may come back after so many seconds.
-const FULL_RETRY: &str = "5";
+/// When no session could be created for another reason than its request, the caller may come back after so many seconds.
+const RETRY: &str = "5";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,13 +84,13 @@ impl Api {
             Ok(spec) => spec,
             Err(problem) => return problem.reply(),
         };
-        if let Err(too_many) = self.mint_rate.check(by) {
-            return self.minted_too_often(too_many);
+        if let Err(exceeded) = self.gate.mint(by.name(), spec.subject.as_deref()) {
+            return exceeded.reply();
         }
         let provider = spec.provider.name().to_owned();
-        let session = match self.sessions.create(spec, self.tickets.ttl()) {
+        let session = match self.sessions.create(spec, self.tickets.ttl()).await {
             Ok(session) => session,
-            Err(error) => return not_created(error, &provider),
+            Err(error) => return not_created(error),
         };
         let link = match self.mint(&session, Role::Writer).await {
             Ok(link) => link,
@@ -158,8 +158,9 @@ impl Api {
             RoleBody::Writer => Role::Writer,
             RoleBody::Viewer => Role::Viewer,
         };
-        if let Err(too_many) = self.mint_rate.check(by) {
-            return self.minted_too_often(too_many);
+        let (_, subject) = session.belongs_to();
+        if let Err(exceeded) = self.gate.mint(by.name(), subject) {
+            return exceeded.reply();
         }
         // A session waits for its writer, and for nobody who only watches.
         let until = Instant::now() + Sessions::patience(self.tickets.ttl());
@@ -226,12 +227,12 @@ impl Api {
         let expires_at = Timestamp::now() + SignedDuration::try_from(ttl).unwrap_or(SignedDuration::ZERO);
         let purpose = Purpose { session: session.id(), role, dialect: session.dialect(), owner: session.owner() };
         let ticket = self.tickets.mint(purpose).await.map_err(|error| {
-            let detail = match error {
-                MintError::Full => "too many links are outstanding; try again in a while",
-                MintError::NoRandomness => "the operating system yields no random bytes",
-            };
-            let reply = Problem::new(error.code(), detail).reply();
-            if error == MintError::Full { full(with(reply, header::RETRY_AFTER, FULL_RETRY)) } else { reply }
+            if error == MintError::Full {
+                let exceeded = Exceeded::count(Limit::Tickets, self.max_tickets);
+                self.gate.refused(&exceeded);
+                return exceeded.reply();
+            }
+            Problem::new(error.code(), "the operating system yields no random bytes").reply()
         })?;
         self.metrics.link_minted();
         let url = format!("wss://{}/t/{}", self.public_url.authority(), ticket.expose());
@@ -256,20 +257,11 @@ fn no_session() -> Reply {
     Problem::new(Code::NotFound, "there is no such session, or no longer").reply()
 }
 
-fn not_created(error: CreateError, provider: &str) -> Reply {
+fn not_created(error: CreateError) -> Reply {
     let (code, detail) = match error {
-        CreateError::Total => (Code::QuotaExceeded, "this proxy holds as many sessions as it may".to_owned()),
-        CreateError::Provider => {
-            (Code::QuotaExceeded, format!("provider {provider} holds as many sessions as it may (max_sessions)"))
-        }
-        CreateError::Draining => (Code::Draining, "this proxy is shutting down".to_owned()),
-        CreateError::NoRandomness => (Code::Internal, "the operating system yields no random bytes".to_owned()),
+        CreateError::Full(exceeded) => return exceeded.reply(),
+        CreateError::Draining => (Code::Draining, "this proxy is shutting down"),
+        CreateError::NoRandomness => (Code::Internal, "the operating system yields no random bytes"),
     };
-    let reply = with(Problem::new(code, detail).reply(), header::RETRY_AFTER, FULL_RETRY);
-    if code == Code::QuotaExceeded { full(reply) } else { reply }
-}
-
-/// Adds what a client is told that ran into a count: nothing is left, and when it is worth another look.
-fn full(reply: Reply) -> Reply {
-    with(reply, HeaderName::from_static("ratelimit"), &format!("\"quota\";r=0;t={FULL_RETRY}"))
+    with(Problem::new(code, detail).reply(), header::RETRY_AFTER, RETRY)
 }

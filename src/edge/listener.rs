@@ -22,8 +22,10 @@ use tokio_util::task::TaskTracker;
 use super::Connection;
 use super::guard::{Guard, Timing};
 use super::pages::Pages;
+use super::peer::{Peer, Proxies};
 use crate::config::{BaseUrl, Limits, Origin};
 use crate::control::Api;
+use crate::limit::Gate;
 use crate::respond::Reply;
 
 /// What the kernel may hold for a client that does not read, in bytes (the kernel doubles it for its own accounting).
@@ -49,6 +51,10 @@ pub struct Edge {
     pub origins: Vec<Origin>,
     /// Bounds and deadlines.
     pub limits: Limits,
+    /// Who is counted by address.
+    pub gate: Arc<Gate>,
+    /// Who may speak for others.
+    pub proxies: Proxies,
     /// The largest message of a client.
     pub max_message: usize,
     /// The cookie that holds a browser's token, where one may.
@@ -87,7 +93,7 @@ impl Edge {
         loop {
             let accepted = tokio::select! {
                 () = self.drain.cancelled() => return,
-                accepted = accept(&listener, &places) => accepted,
+                accepted = accept(&listener, &places, &self.gate) => accepted,
             };
             match accepted {
                 Ok((stream, peer, place)) => {
@@ -105,22 +111,22 @@ impl Edge {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, address: SocketAddr, place: OwnedSemaphorePermit) {
         let _ = stream.set_nodelay(true);
-        let handshake = timeout(self.limits.handshake_timeout, self.tls.accept(stream)).await;
-        let stream = match handshake {
-            Ok(Ok(stream)) => stream,
+        let opened = timeout(self.limits.handshake_timeout, self.open(stream, address, place)).await;
+        let (connection, peer) = match opened {
+            Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
-                tracing::debug!(peer = %peer, error = ?error.to_string(), "TLS handshake failed");
+                tracing::debug!(peer = %address, error = ?error.to_string(), "no TLS connection");
                 return;
             }
             Err(_) => {
-                tracing::debug!(peer = %peer, "TLS handshake timed out");
+                tracing::debug!(peer = %address, "TLS handshake timed out");
                 return;
             }
         };
         let timing = Timing { request: self.limits.request_timeout, keep_alive: self.limits.keep_alive };
-        let guarded = Guard::new(Connection { stream, _place: place }, timing);
+        let guarded = Guard::new(connection, timing);
         let edge = &self;
         let service = service_fn(move |request: Request<Incoming>| async move {
             Ok::<Reply, Infallible>(edge.route(request, peer).await)
@@ -145,11 +151,38 @@ impl Edge {
     }
 }
 
+impl Edge {
+    /// Finds out who is there, counts them, and shakes hands. Who is beyond a limit is not spoken to: before TLS there is no
+    /// word that a client would show.
+    async fn open(
+        &self,
+        mut stream: TcpStream,
+        address: SocketAddr,
+        place: OwnedSemaphorePermit,
+    ) -> io::Result<(Connection, Peer)> {
+        let peer = self.proxies.meet(&mut stream, address).await?;
+        let own = match peer.counted() {
+            None => None,
+            Some(address) => {
+                let counted = self.gate.connection(address);
+                let counted = counted.and_then(|own| self.gate.handshake(address).map(|()| own));
+                Some(counted.map_err(|exceeded| io::Error::other(exceeded.message()))?)
+            }
+        };
+        let stream = self.tls.accept(stream).await?;
+        Ok((Connection { stream, _place: place, own }, peer))
+    }
+}
+
 /// Waits for a place first: what is not accepted stays in the kernel's queue, where it costs nothing.
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
+    gate: &Gate,
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    if places.available_permits() == 0 {
+        gate.connections_are_full();
+    }
     let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
     Ok((stream, peer, place))

@@ -7,12 +7,14 @@ mod guard;
 mod handshake;
 mod listener;
 mod pages;
+mod peer;
 mod route;
 mod tls;
 mod upgrade;
 
 pub use listener::{Edge, bind};
 pub use pages::{DemoProvider, Pages};
+pub use peer::Proxies;
 pub use tls::{TlsError, acceptor};
 
 use std::io;
@@ -24,10 +26,14 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::server::TlsStream;
 
+use crate::limit::{Address, Held};
+
 /// A client's TLS stream with its place among the connections, which it keeps also behind an upgrade.
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
     _place: OwnedSemaphorePermit,
+    /// Its place among those of its address; behind a proxy, from the upgrade on.
+    own: Option<Held<Address>>,
 }
 
 impl AsyncRead for Connection {

@@ -14,6 +14,9 @@ pub struct Metrics {
     ignored_upstream: AtomicU64,
     refused: DashMap<&'static str, u64>,
     ended: DashMap<(&'static str, &'static str), u64>,
+    limited: DashMap<&'static str, u64>,
+    limit_entries: DashMap<&'static str, u64>,
+    limit_shared: DashMap<&'static str, u64>,
     recordings: AtomicU64,
     recorded: AtomicU64,
     recording_disk: AtomicU64,
@@ -53,6 +56,17 @@ impl Metrics {
     /// A session at a provider of this kind ended in this way.
     pub fn session_ended(&self, kind: &'static str, ending: &'static str) {
         *self.ended.entry((kind, ending)).or_default() += 1;
+    }
+
+    /// Somebody ran into this limit: was refused, or held back.
+    pub fn limited(&self, limit: &'static str) {
+        *self.limited.entry(limit).or_default() += 1;
+    }
+
+    /// So many are remembered for this limit now, and so many more were judged together, since there was no room for them.
+    pub fn limit_map(&self, limit: &'static str, entries: usize, shared: u64) {
+        self.limit_entries.insert(limit, entries as u64);
+        *self.limit_shared.entry(limit).or_default() += shared;
     }
 
     /// A recording is being written from now on.
@@ -125,6 +139,20 @@ impl Metrics {
             (format!("{{kind=\"{kind}\",ending=\"{ending}\"}}"), *entry.value())
         });
         family("sessions_ended_total", "counter", "Sessions ended, by kind and ending.", ended.collect());
+        let by_limit = |counts: &DashMap<&'static str, u64>| {
+            counts.iter().map(|entry| (format!("{{limit=\"{}\"}}", entry.key()), *entry.value())).collect()
+        };
+        let limited = by_limit(&self.limited);
+        family("limited_total", "counter", "Times that somebody was refused or held back, by limit.", limited);
+        let entries = by_limit(&self.limit_entries);
+        family("limit_entries", "gauge", "Addresses or names that a limit remembers now.", entries);
+        let shared = by_limit(&self.limit_shared);
+        family(
+            "limit_shared_total",
+            "counter",
+            "Times that somebody was judged with others, for want of room.",
+            shared,
+        );
         family("recordings", "gauge", "Recordings that are being written now.", one(&self.recordings));
         family("recording_disk_bytes", "gauge", "What recordings hold on the disk.", one(&self.recording_disk));
         family("recorded_bytes_total", "counter", "Bytes written to recordings.", one(&self.recorded));

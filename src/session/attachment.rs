@@ -9,9 +9,10 @@ use polytty_dialect::{ClientDialect, Code, Exit, Outbox, Resume, Role, ServerEve
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
-use super::ending::close_frame;
+use super::ending::{close_frame, close_reason};
 use super::questions::Questions;
 use super::{Ending, SessionId};
+use crate::limit::InputPace;
 use crate::provider::Failure;
 use crate::socket::{DRAIN, Incoming, Socket};
 use crate::ticket::Hash;
@@ -55,6 +56,8 @@ pub struct Attachment {
     /// What is left of a synthetic piece, which goes out before anything else.
     backlog: Bytes,
     ignored_fields: u64,
+    /// How fast it may send, where that is bounded.
+    pace: Option<Box<InputPace>>,
 }
 
 /// How a client comes to its session.
@@ -96,7 +99,35 @@ impl Attachment {
             repeated: None,
             backlog: Bytes::new(),
             ignored_fields: 0,
+            pace: None,
         }
+    }
+
+    /// Bounds how fast it may send.
+    #[must_use]
+    pub fn paced(mut self, pace: Option<Box<InputPace>>) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// The next message, as [`Socket::poll_recv`]. A client that sends more than it may is not read for a while.
+    pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let Some(pace) = &mut self.pace else { return self.socket.poll_recv(cx) };
+        if pace.poll_ready(cx).is_pending() {
+            self.socket.poll_idle(cx);
+            let _ = self.socket.poll_flushed(cx);
+            return Poll::Pending;
+        }
+        let incoming = std::task::ready!(self.socket.poll_recv(cx));
+        if let Incoming::Message(_, payload) = &incoming {
+            pace.spend(payload.len(), self.socket.heard());
+        }
+        Poll::Ready(incoming)
+    }
+
+    /// Whether it sends more than it may, and is not being read.
+    pub(super) fn is_held(&self) -> bool {
+        self.pace.as_ref().is_some_and(|pace| pace.is_held())
     }
 
     /// How it came.
@@ -109,7 +140,7 @@ impl Attachment {
         let mut outbox = Outbox::new();
         self.dialect.event(&ServerEvent::Error { code, message, last: true }, &mut outbox);
         self.socket.send(&outbox);
-        self.socket.leave(code.close(), &format!("{code}: {message}")).await;
+        self.socket.leave(code.close(), &close_reason(code, message)).await;
     }
 
     /// Leaves a client that broke the WebSocket protocol itself, with its code.

@@ -26,10 +26,11 @@ use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use polytty_dialect::{Role, Size};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::auth::NoRandomness;
+use crate::limit::PaceSettings;
 use crate::provider::{Entry, Target};
 use crate::recording::Recorder;
 use crate::ticket::ResumeLinks;
@@ -131,6 +132,8 @@ pub struct Settings {
     pub screen: ScreenPolicy,
     /// Viewers of one session at once.
     pub max_viewers: usize,
+    /// How fast they may be.
+    pub pace: PaceSettings,
     /// Who records them, where there is a place for that.
     pub recorder: Option<Arc<Recorder>>,
 }
@@ -246,12 +249,6 @@ enum Command {
 
 /// How many commands may wait for a session's task; whoever sends more waits, too.
 const COMMANDS: usize = 8;
-
-/// What a session holds as long as it lives: its places in the quotas.
-struct Places {
-    _total: OwnedSemaphorePermit,
-    _provider: OwnedSemaphorePermit,
-}
 
 #[cfg(test)]
 mod id_tests {

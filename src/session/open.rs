@@ -53,7 +53,12 @@ impl<'a> Opening<'a> {
         let entry = &self.spec.provider;
         let asked = self.spec.size;
         let drain = self.task.drain.clone();
-        let mut opening = std::pin::pin!(timeout(entry.open_timeout(), entry.open(&self.spec.target, asked)));
+        let mut opening = std::pin::pin!(async {
+            entry.turn().await?;
+            let opened = timeout(entry.open_timeout(), entry.open(&self.spec.target, asked)).await;
+            let late = || format!("{} did not open the terminal in time.", entry.kind().title);
+            opened.unwrap_or_else(|_| Err(Failure::new(Code::ProviderTimeout, late())))
+        });
         let mut drained = std::pin::pin!(drain.cancelled());
         let result = poll_fn(|cx| {
             if drained.as_mut().poll(cx).is_ready() {
@@ -62,14 +67,7 @@ impl<'a> Opening<'a> {
             if let Poll::Ready(ending) = self.poll_around(cx) {
                 return Poll::Ready(Err(ending));
             }
-            opening.as_mut().poll(cx).map(|result| match result {
-                Ok(Ok(upstream)) => Ok(upstream),
-                Ok(Err(failure)) => Err(Ending::Failed(failure)),
-                Err(_) => Err(Ending::Failed(Failure::new(
-                    Code::ProviderTimeout,
-                    format!("{} did not open the terminal in time.", entry.kind().title),
-                ))),
-            })
+            opening.as_mut().poll(cx).map_err(Ending::Failed)
         })
         .await;
         match &result {
@@ -119,7 +117,7 @@ impl<'a> Opening<'a> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let (kind, payload) = match std::task::ready!(client.socket().poll_recv(cx)) {
+            let (kind, payload) = match std::task::ready!(client.poll_recv(cx)) {
                 Incoming::Message(kind, payload) => (kind, payload),
                 Incoming::Closed(None | Some(1000)) if !client.dialect().has_close() => {
                     return Poll::Ready(Ending::Closed);

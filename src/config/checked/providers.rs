@@ -18,6 +18,10 @@ pub struct Provider {
     pub max_sessions: u32,
     /// From the first dial to a verified terminal. Default `15s`.
     pub open_timeout: Duration,
+    /// Terminals opened a second, sustained; `None` leaves it to [`Limits::opens`](super::Limits::opens).
+    pub opens_per_second: Option<u32>,
+    /// Terminals opened at once; `None` leaves it to [`Limits::opens`](super::Limits::opens).
+    pub open_burst: Option<u32>,
     /// A PEM file with roots trusted for this provider instead of the system's.
     pub ca: Option<PathBuf>,
     /// Whether addresses that are not public (loopback, private, link-local …) may be dialled. Default false.

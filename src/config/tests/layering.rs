@@ -134,7 +134,7 @@ fn variables_go_over_every_type_of_key() {
         ],
     );
     assert_eq!(config.tickets.ttl, Duration::from_secs(60));
-    assert_eq!((config.limits.sessions, config.limits.mint_burst, config.limits.body), (77, 5, 1 << 20));
+    assert_eq!((config.limits.sessions, config.limits.mints.burst, config.limits.body), (77, 5, 1 << 20));
     assert_eq!((config.server.listen.to_string().as_str(), config.server.admin_listen), ("[::1]:443", None));
     let origins: Vec<_> = config.server.origins.iter().map(|origin| origin.as_str()).collect();
     assert_eq!(origins, ["https://a.example", "https://b.example:81"]);

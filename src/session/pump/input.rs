@@ -102,7 +102,7 @@ impl Pump<'_> {
             if !client.has_room_for_replies() && client.poll_flushed(cx).is_pending() {
                 break Read::Wait;
             }
-            let Poll::Ready(incoming) = client.socket().poll_recv(cx) else { break Read::Wait };
+            let Poll::Ready(incoming) = client.poll_recv(cx) else { break Read::Wait };
             let (kind, payload) = match incoming {
                 Incoming::Message(kind, payload) => (kind, payload),
                 Incoming::Closed(None | Some(1000)) if !client.dialect().has_close() => break Read::End,
