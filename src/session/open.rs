@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::attachment::{Attachment, BEYOND};
 use super::task::Task;
 use super::{Command, Ending, Spec};
+use crate::limit::Limit;
 use crate::provider::{Failure, Upstream};
 use crate::socket::{Incoming, MIN_MESSAGE};
 
@@ -52,9 +53,9 @@ impl<'a> Opening<'a> {
     pub(super) async fn run(mut self) -> Opened {
         let entry = &self.spec.provider;
         let asked = self.spec.size;
-        let drain = self.task.drain.clone();
+        let (drain, metrics) = (self.task.drain.clone(), self.task.metrics.clone());
         let mut opening = std::pin::pin!(async {
-            entry.turn().await?;
+            entry.turn().await.inspect_err(|_| metrics.limited(Limit::Opens.key()))?;
             let opened = timeout(entry.open_timeout(), entry.open(&self.spec.target, asked)).await;
             let late = || format!("{} did not open the terminal in time.", entry.kind().title);
             opened.unwrap_or_else(|_| Err(Failure::new(Code::ProviderTimeout, late())))

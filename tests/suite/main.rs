@@ -11,6 +11,7 @@ mod endurance;
 mod faults;
 mod identities;
 mod issuer;
+mod limits;
 mod links;
 mod recording;
 mod shared;

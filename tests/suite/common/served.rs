@@ -53,8 +53,9 @@ impl Served {
         // A port that is free now may be taken a moment later by somebody else; then another one is tried.
         loop {
             let (address, admin) = (free(), free());
-            config["server"] =
-                json!({ "listen": address, "public_url": format!("https://{address}"), "admin_listen": admin });
+            config["server"]["listen"] = json!(address);
+            config["server"]["public_url"] = json!(format!("https://{address}"));
+            config["server"]["admin_listen"] = json!(admin);
             std::fs::write(home.path().join("proxy.toml"), toml::to_string(&config).unwrap()).unwrap();
             let site = Site::new(address, key.clone(), Vec::new(), root.clone());
             let child = run(&wrapper, home.path());
@@ -77,6 +78,11 @@ impl Served {
     pub(crate) async fn restart(&mut self) {
         self.child = run(&self.wrapper, self.home.path());
         assert!(self.is_ready().await, "{}", self.log());
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().unwrap()
     }
 
     /// The directory of the configuration.

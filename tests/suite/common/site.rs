@@ -1,6 +1,7 @@
 //! What a client knows of a proxy: where it is, what to trust, and a key.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -66,9 +67,20 @@ impl Site {
 
     /// A TLS connection.
     pub(crate) async fn dial(&self) -> TlsStream<TcpStream> {
-        let tcp = TcpStream::connect(self.address).await.unwrap();
-        tcp.set_nodelay(true).unwrap();
-        self.tls.connect(ServerName::try_from("127.0.0.1").unwrap(), tcp).await.unwrap()
+        self.shake(TcpStream::connect(self.address).await.unwrap()).await.unwrap()
+    }
+
+    /// A TCP connection that comes from another address: all of 127.0.0.0/8 is this machine.
+    pub(crate) async fn tcp_from(&self, source: Ipv4Addr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        socket.connect(self.address).await.unwrap()
+    }
+
+    /// TLS over a connection.
+    pub(crate) async fn shake(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        tcp.set_nodelay(true)?;
+        self.tls.connect(ServerName::try_from("127.0.0.1").unwrap(), tcp).await
     }
 
     /// Sends raw bytes over TLS and reads the raw answer to its end.
@@ -100,7 +112,18 @@ impl Site {
         body: Option<Value>,
         fields: &[(&str, &str)],
     ) -> Answer {
-        let stream = self.dial().await;
+        self.http_over(self.dial().await, method, path, body, fields).await
+    }
+
+    /// Any HTTP request, over a connection of its own.
+    pub(crate) async fn http_over(
+        &self,
+        stream: TlsStream<TcpStream>,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        fields: &[(&str, &str)],
+    ) -> Answer {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         let mut request = Request::builder().method(method).uri(path).header("host", self.address.to_string());
