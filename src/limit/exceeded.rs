@@ -48,6 +48,27 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Connections,
+        Self::ConnectionsPerAddress,
+        Self::Handshakes,
+        Self::Requests,
+        Self::Failures,
+        Self::Mints,
+        Self::SubjectMints,
+        Self::Tickets,
+        Self::Opens,
+        Self::Sessions,
+        Self::SessionsPerSubject,
+        Self::ProviderSessions,
+        Self::WorkspaceSessions,
+        Self::Viewers,
+        Self::InputBytes,
+        Self::InputMessages,
+        Self::OutputBytes,
+    ];
+
     /// Its key in the configuration.
     #[must_use]
     pub fn key(self) -> &'static str {
@@ -155,6 +176,22 @@ impl Exceeded {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_limit_has_a_key_in_the_configuration_and_its_own_line_in_the_table() {
+        let (configuration, table) = (include_str!("../../proxy.toml"), include_str!("../../docs/limits.md"));
+        for limit in Limit::ALL {
+            let key = limit.key();
+            assert!(configuration.lines().any(|line| line.starts_with(&format!("#{key} = "))), "{key} in proxy.toml");
+            let row = |line: &&str| {
+                let first = line.strip_prefix("| ").and_then(|rest| rest.split('|').next()).unwrap_or_default();
+                first.split('`').any(|word| word.trim_start_matches("sessions.") == key)
+            };
+            assert_eq!(table.lines().filter(row).count(), 1, "{key} in docs/limits.md");
+            let longest = Exceeded { retry_after: Duration::from_secs(86_400), ..Exceeded::count(limit, u32::MAX) };
+            assert!(longest.message().len() + "quota_exceeded: ".len() <= 123, "fits the reason of a Close");
+        }
+    }
 
     #[test]
     fn a_rate_tells_its_window_and_a_count_does_not_pretend_to_know_one() {

@@ -14,7 +14,7 @@ use super::{Address, Exceeded, Limit};
 /// Who has guessed how often, and until when further guesses are answered with 429.
 ///
 /// Only a failure is ever looked up here: whoever shows a good credential or a good ticket is not asked how often its
-/// neighbours failed. At most 65,536 addresses are remembered (about 4 MiB), each for `longest` behind its last lock-out; all
+/// neighbours failed. At most 65,536 addresses are remembered (under 8 MiB), each for `longest` behind its last lock-out; all
 /// for whom there is no room share one record.
 pub struct Lockouts {
     failures: u32,
@@ -175,6 +175,17 @@ mod tests {
             lockouts.fail(address(1)).unwrap();
             advance(Duration::from_secs(60)).await;
         }
+    }
+
+    #[test]
+    fn a_hundred_thousand_addresses_take_less_than_eight_mebibytes() {
+        let lockouts = Lockouts::new(3, Duration::from_secs(10), Duration::from_secs(60));
+        for number in 0..100_000 {
+            let _ = lockouts.fail(address(number));
+        }
+        assert_eq!(lockouts.known.len(), MAX_KEYS);
+        let size = crate::limit::rate::tests::table_size(&lockouts.known);
+        assert!(size < 8 << 20, "{size}");
     }
 
     #[tokio::test(start_paused = true)]

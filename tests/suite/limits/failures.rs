@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::{OTHER, PLAIN, connect_from, limited, local, never, proxy, proxy_with, told, told_by};
-use crate::common::{Answer, Connect, Proxy};
+use crate::common::{Answer, Connect, Demo, Proxy};
 
 const GUESSER: Ipv4Addr = Ipv4Addr::new(127, 6, 6, 6);
 
@@ -80,6 +80,24 @@ async fn who_guesses_keys_is_told_when_to_come_back_and_pays_a_handshake_for_eac
     let mut refused = connect_from(&proxy, OTHER, &link, how).await.unwrap();
     told_by(&refused.drain().await, "rate_limited");
     connect_from(&proxy, OTHER, &link, Connect::default()).await.unwrap().ready().await;
+}
+
+#[tokio::test]
+async fn the_demo_page_s_secret_cannot_be_guessed_at_leisure_and_opens_the_door_all_the_same() {
+    let demo = Demo::start().await;
+    let home = format!("https://{}", demo.address);
+    let enter = async |secret: &str| {
+        let fields = [("origin", home.as_str())];
+        demo.http(Method::POST, "/demo/login", Some(json!({ "secret": secret })), &fields).await
+    };
+    for _ in 0..10 {
+        assert_eq!(enter("wrong").await.status, 401);
+    }
+    let refused = enter("wrong").await;
+    assert_eq!((refused.status.as_u16(), &refused.headers["connection"]), (429, &"close".parse().unwrap()));
+    told(&refused.headers, "failures", "q=10;w=900");
+    let (_, secret) = demo.line["page"].as_str().unwrap().split_once('#').unwrap();
+    assert_eq!(enter(secret).await.status, 204);
 }
 
 #[tokio::test]

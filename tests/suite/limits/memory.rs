@@ -12,7 +12,8 @@ const ADDRESSES: usize = 10_000;
 /// How many of them are in one write.
 const BATCH: usize = 500;
 
-/// What a process may grow by for all of them, in KiB: two maps with 65,536 entries of 40 bytes at the most would be 5 MiB.
+/// What a process may grow by for all of them, in KiB: the two maps may take 13 MiB, but with 65,536 of
+/// them.
 const GROWTH: u64 = 8 << 10;
 
 fn resident(pid: u32) -> u64 {
