@@ -15,31 +15,37 @@ use futures_util::SinkExt;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-/// Rounds of each kind, every one with both proxies, in turns.
-const ROUNDS: usize = 15;
+/// Rounds of each kind, every one with all proxies, in turns.
+const ROUNDS: usize = 120;
 
 /// Keystrokes of one round, each waiting for its echo.
-const KEYSTROKES: usize = 4_000;
+const KEYSTROKES: usize = 500;
 
 /// Messages of one round, of 64 bytes each.
-const MESSAGES: usize = 200_000;
+const MESSAGES: usize = 40_000;
+
+/// Proxies: with limits, without, and without once more, which shows what the machine's noise comes to.
+const PROXIES: usize = 3;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let on = served(json!({
+    let on = json!({
         "input_bytes_per_second": "1TiB", "input_messages_per_second": 1_000_000, "output_bytes_per_second": "1TiB",
-    }))
-    .await;
-    let off = served(json!({
+    });
+    let off = json!({
         "input_bytes_per_second": "0B", "input_messages_per_second": 0, "output_bytes_per_second": "0B",
-    }))
-    .await;
-    let mut typists = [typist(&on).await, typist(&off).await];
-    let mut senders = [sender(&on).await, sender(&off).await];
-    println!("{ROUNDS} rounds, limits on and off in turns; processor time of the proxy\n");
-    compare("a keystroke and its echo", KEYSTROKES, [&on, &off], &mut typists, async |client| keystrokes(client).await)
+    });
+    let proxies = [served(on).await, served(off.clone()).await, served(off).await];
+    let (mut typists, mut senders) = (Vec::new(), Vec::new());
+    for proxy in &proxies {
+        typists.push(typist(proxy).await);
+        senders.push(sender(proxy).await);
+    }
+    println!("{ROUNDS} rounds in turns; processor time of the proxy; medians, and quartiles of the ratio in a round\n");
+    compare("a keystroke and its echo", KEYSTROKES, &proxies, &mut typists, async |client| keystrokes(client).await)
         .await;
-    compare("a message of 64 bytes", MESSAGES, [&on, &off], &mut senders, async |client| messages(client).await).await;
+    compare("a message of 64 bytes", MESSAGES, &proxies, &mut senders, async |client| messages(client).await).await;
+    assert_unheld(&proxies[0]).await;
 }
 
 async fn served(limits: Value) -> Served {
@@ -85,35 +91,43 @@ async fn messages(client: &mut Client) {
 async fn compare(
     what: &str,
     count: usize,
-    served: [&Served; 2],
-    clients: &mut [Client; 2],
+    proxies: &[Served; PROXIES],
+    clients: &mut [Client],
     work: impl AsyncFn(&mut Client),
 ) {
-    let mut spent = [Vec::new(), Vec::new()];
+    let mut spent: [Vec<f64>; PROXIES] = Default::default();
     // The first round is not counted: what is made once is made there.
     for round in 0..=ROUNDS {
-        let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
-        for which in order {
-            let before = processor_time(served[which].pid());
+        for turn in 0..PROXIES {
+            let which = (round + turn) % PROXIES;
+            let before = processor_time(proxies[which].pid());
             work(&mut clients[which]).await;
-            let micros = (processor_time(served[which].pid()) - before) as f64 / 1e3 / count as f64;
+            let micros = (processor_time(proxies[which].pid()) - before) as f64 / 1e3 / count as f64;
             if round > 0 {
                 spent[which].push(micros);
             }
         }
     }
-    let mut ratios: Vec<f64> = spent[0].iter().zip(&spent[1]).map(|(on, off)| on / off).collect();
-    ratios.sort_by(f64::total_cmp);
-    let [on, off] = spent.map(|mut micros| {
-        micros.sort_by(f64::total_cmp);
-        micros[micros.len() / 2]
-    });
+    let [on, off, again] = &spent;
+    let ratio = |of: &[f64]| quartiles(of.iter().zip(off).map(|(one, other)| one / other).collect());
+    let ([low, ratio_on, high], [noise_low, noise, noise_high]) = (ratio(on), ratio(again));
+    let [_, on, _] = quartiles(on.clone());
+    let [_, off, _] = quartiles(off.clone());
     println!(
-        "{what}: {on:.3} µs on, {off:.3} µs off; on against off {:.3} ({:.3} to {:.3})",
-        ratios[ratios.len() / 2],
-        ratios[0],
-        ratios[ratios.len() - 1]
+        "{what}: {on:.3} µs on, {off:.3} µs off; on against off {ratio_on:.3} ({low:.3} to {high:.3}); \
+         off against off {noise:.3} ({noise_low:.3} to {noise_high:.3})"
     );
+}
+
+/// That it was never held back.
+async fn assert_unheld(proxy: &Served) {
+    let metrics = proxy.metrics().await;
+    assert!(!metrics.contains("polytty_limited_total{"), "{metrics}");
+}
+
+fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
+    values.sort_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| values[values.len() * quarter / 4])
 }
 
 /// What all threads of a process have used of the processors so far, in nanoseconds.

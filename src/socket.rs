@@ -176,11 +176,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Poll::Ready(())
     }
 
-    /// When something of the peer was read last, or would have been.
-    pub fn heard(&self) -> Instant {
-        self.heard
-    }
-
     /// Asks the peer to show that what was sent so far has reached it.
     pub fn probe(&mut self) {
         self.probed = false;

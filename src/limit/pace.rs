@@ -1,7 +1,8 @@
 //! Rates of one session, kept by not reading: what is too much stays with whoever sends it, and nothing is dropped.
 //!
-//! They lie on the way of a byte, so they are plain arithmetic of the session's own task: no lock, no map, and the time is
-//! the one that the socket took anyway. A timer is there only while something is held back.
+//! They lie on the way of a byte, so they are plain arithmetic of the session's own task: no lock, no map. What a message
+//! takes is subtracted from what was paid for in advance; only when that is used up, a look at the time decides about the
+//! next [`STRIDE`]'s worth. A timer is there only while something is held back.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use crate::observe::Metrics;
 /// How much may come at once after a pause: what the rate lets through in so long.
 const BURST: Duration = Duration::from_secs(1);
 
-/// Who was held back is let on when there is room for so long, so that a steady stream costs few timers.
+/// What is paid for in advance, and how far beyond the burst somebody may get before being held back, so that a steady
+/// stream costs few looks at the time and few timers.
 const STRIDE: Duration = Duration::from_millis(20);
 
 /// How fast a session may be; `None` is as fast as it can.
@@ -34,28 +36,40 @@ pub struct PaceSettings {
 #[derive(Debug)]
 struct Bucket {
     per_second: u64,
+    /// Units that were put in and not used yet; below zero, units that were used and not put in yet.
+    paid: i64,
     level: Instant,
 }
 
 impl Bucket {
     fn new(per_second: u64, now: Instant) -> Self {
-        Self { per_second: per_second.max(1), level: now }
+        Self { per_second: per_second.max(1), paid: 0, level: now }
     }
 
-    /// Puts `units` in. Until when to wait, if that is more than fits.
-    fn spend(&mut self, units: u64, now: Instant) -> Option<Instant> {
-        // A message has 16 MiB at the most, so this stays far below 2^64.
-        let nanos = units.saturating_mul(1_000_000_000) / self.per_second;
-        self.level = self.level.max(now) + Duration::from_nanos(nanos);
-        let until = self.level.checked_sub(BURST).filter(|until| *until > now)?;
-        Some(until + STRIDE)
+    /// Uses units up. Until when to wait, if that is more than fits.
+    #[inline]
+    fn spend(&mut self, units: usize, now: impl FnOnce() -> Instant) -> Option<Instant> {
+        // Nothing that is read or sent at once comes near to 2^63.
+        self.paid -= units as i64;
+        if self.paid >= 0 { None } else { self.pay(now()) }
+    }
+
+    /// Puts in what was used, and a stride's worth in advance.
+    #[cold]
+    fn pay(&mut self, now: Instant) -> Option<Instant> {
+        let advance = self.per_second / (1_000 / STRIDE.as_millis() as u64);
+        let units = self.paid.unsigned_abs() + advance;
+        self.paid = i64::try_from(advance).unwrap_or(i64::MAX);
+        let nanos = u128::from(units) * 1_000_000_000 / u128::from(self.per_second);
+        self.level = self.level.max(now) + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        self.level.checked_sub(BURST).filter(|until| *until > now + STRIDE)
     }
 
     /// How many units fit.
     fn room(&self, now: Instant) -> u64 {
         let free = BURST.saturating_sub(self.level.saturating_duration_since(now));
         let units = free.as_nanos() * u128::from(self.per_second) / 1_000_000_000;
-        u64::try_from(units).unwrap_or(u64::MAX)
+        u64::try_from(units).unwrap_or(u64::MAX).saturating_add_signed(self.paid)
     }
 }
 
@@ -78,7 +92,7 @@ impl InputPace {
         any.then(|| Box::new(Self { bytes, messages, held: None, metrics }))
     }
 
-    /// Ready when another message may be read.
+    /// Ready when another message may be read, which ends the being held back.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(held) = &mut self.held {
             ready!(held.as_mut().poll(cx));
@@ -88,17 +102,24 @@ impl InputPace {
     }
 
     /// Whether the client is being held back.
+    #[inline]
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.held.is_some()
     }
 
     /// Counts a message that was read.
-    pub fn spend(&mut self, bytes: usize, now: Instant) {
-        let bytes = self.bytes.as_mut().and_then(|bucket| bucket.spend(bytes as u64, now));
-        let messages = self.messages.as_mut().and_then(|bucket| bucket.spend(1, now));
-        let Some(until) = bytes.max(messages) else { return };
-        let limit = if bytes >= messages { Limit::InputBytes } else { Limit::InputMessages };
+    #[inline]
+    pub fn spend(&mut self, bytes: usize) {
+        let bytes = self.bytes.as_mut().and_then(|bucket| bucket.spend(bytes, Instant::now));
+        let messages = self.messages.as_mut().and_then(|bucket| bucket.spend(1, Instant::now));
+        if let Some(until) = bytes.max(messages) {
+            self.hold(until, if bytes >= messages { Limit::InputBytes } else { Limit::InputMessages });
+        }
+    }
+
+    #[cold]
+    fn hold(&mut self, until: Instant, limit: Limit) {
         self.metrics.limited(limit.key());
         self.held = Some(Box::pin(sleep_until(until)));
     }
@@ -133,9 +154,9 @@ impl OutputPace {
     }
 
     /// Counts what was sent.
-    pub fn spend(&mut self, bytes: u64) {
+    pub fn spend(&mut self, bytes: usize) {
         let now = Instant::now();
-        let full = self.bytes.spend(bytes, now).or_else(|| (self.bytes.room(now) == 0).then(|| now + STRIDE));
+        let full = self.bytes.spend(bytes, || now).or_else(|| (self.bytes.room(now) == 0).then(|| now + STRIDE));
         if let Some(until) = full {
             self.metrics.limited(Limit::OutputBytes.key());
             self.held = Some(Box::pin(sleep_until(until)));
@@ -164,22 +185,22 @@ mod tests {
             let mut pace = InputPace::new(settings, Arc::default()).unwrap();
             let started = Instant::now();
             for nth in 1..=10 {
-                pace.spend(message, Instant::now());
+                pace.spend(message);
                 assert!(!pace.is_held(), "message {nth} of the burst");
             }
             for _ in 0..100 {
                 poll_fn(|cx| pace.poll_ready(cx)).await;
-                pace.spend(message, Instant::now());
+                pace.spend(message);
             }
             poll_fn(|cx| pace.poll_ready(cx)).await;
             let took = started.elapsed();
             assert!((Duration::from_secs(10)..Duration::from_millis(10_100)).contains(&took), "{took:?}");
             tokio::time::sleep(Duration::from_secs(60)).await;
             for _ in 0..10 {
-                pace.spend(message, Instant::now());
+                pace.spend(message);
             }
             assert!(!pace.is_held(), "a pause earns a burst, and no more");
-            pace.spend(message, Instant::now());
+            pace.spend(message);
             assert!(pace.is_held());
         }
         assert!(InputPace::new(settings(0, 0, 5), Arc::default()).is_none());
@@ -197,7 +218,7 @@ mod tests {
             })
             .await;
             let piece = room.min(3000);
-            pace.spend(piece as u64);
+            pace.spend(piece);
             sent += piece;
         }
         assert!((105_000..112_000).contains(&sent), "a burst of a second, and ten seconds: {sent}");
@@ -207,7 +228,7 @@ mod tests {
     async fn the_largest_message_at_the_smallest_rate_is_waited_for_and_no_longer() {
         let mut pace = InputPace::new(settings(1024, 0, 0), Arc::default()).unwrap();
         let started = Instant::now();
-        pace.spend(16 << 20, Instant::now());
+        pace.spend(16 << 20);
         poll_fn(|cx| pace.poll_ready(cx)).await;
         assert_eq!(started.elapsed().as_secs(), 16_383);
     }

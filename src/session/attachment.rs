@@ -110,19 +110,28 @@ impl Attachment {
         self
     }
 
-    /// The next message, as [`Socket::poll_recv`]. A client that sends more than it may is not read for a while.
-    pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        let Some(pace) = &mut self.pace else { return self.socket.poll_recv(cx) };
-        if pace.poll_ready(cx).is_pending() {
-            self.socket.poll_idle(cx);
-            let _ = self.socket.poll_flushed(cx);
-            return Poll::Pending;
+    /// Ready when it may be read. One that sends more than it may is not, for a while, in which its connection is kept warm.
+    #[inline]
+    pub(super) fn poll_unheld(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_held() { self.poll_held(cx) } else { Poll::Ready(()) }
+    }
+
+    #[cold]
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.pace.as_mut().is_none_or(|pace| pace.poll_ready(cx).is_ready()) {
+            return Poll::Ready(());
         }
-        let incoming = std::task::ready!(self.socket.poll_recv(cx));
-        if let Incoming::Message(_, payload) = &incoming {
-            pace.spend(payload.len(), self.socket.heard());
+        self.socket.poll_idle(cx);
+        let _ = self.socket.poll_flushed(cx);
+        Poll::Pending
+    }
+
+    /// Counts a message of it that was read.
+    #[inline]
+    pub(super) fn spend(&mut self, bytes: usize) {
+        if let Some(pace) = &mut self.pace {
+            pace.spend(bytes);
         }
-        Poll::Ready(incoming)
     }
 
     /// Whether it sends more than it may, and is not being read.

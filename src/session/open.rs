@@ -118,7 +118,8 @@ impl<'a> Opening<'a> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let (kind, payload) = match std::task::ready!(client.poll_recv(cx)) {
+            std::task::ready!(client.poll_unheld(cx));
+            let (kind, payload) = match std::task::ready!(client.socket().poll_recv(cx)) {
                 Incoming::Message(kind, payload) => (kind, payload),
                 Incoming::Closed(None | Some(1000)) if !client.dialect().has_close() => {
                     return Poll::Ready(Ending::Closed);
@@ -129,6 +130,7 @@ impl<'a> Opening<'a> {
                 }
             };
             taken += payload.len().max(MIN_MESSAGE);
+            client.spend(payload.len());
             let event = client.dialect().decode(Message { kind, payload: &payload }, &mut self.early.input);
             self.task.metrics.ignored_client(client.newly_ignored_fields());
             let bad = match event {

@@ -102,13 +102,17 @@ impl Pump<'_> {
             if !client.has_room_for_replies() && client.poll_flushed(cx).is_pending() {
                 break Read::Wait;
             }
-            let Poll::Ready(incoming) = client.poll_recv(cx) else { break Read::Wait };
+            if client.poll_unheld(cx).is_pending() {
+                break Read::Wait;
+            }
+            let Poll::Ready(incoming) = client.socket().poll_recv(cx) else { break Read::Wait };
             let (kind, payload) = match incoming {
                 Incoming::Message(kind, payload) => (kind, payload),
                 Incoming::Closed(None | Some(1000)) if !client.dialect().has_close() => break Read::End,
                 left => break Read::Left(left),
             };
             *taken += payload.len().max(MIN_MESSAGE);
+            client.spend(payload.len());
             client.hear();
             match client.dialect().decode(Message { kind, payload: &payload }, input) {
                 Ok(ClientEvent::Input) => {

@@ -139,7 +139,7 @@ impl Pump<'_> {
                 let sent = output.len().min(room);
                 client.output(&output[..sent], outbox);
                 if let Some(pace) = &mut self.pace {
-                    pace.spend(sent as u64);
+                    pace.spend(sent);
                 }
                 client.position()
             }
@@ -175,7 +175,7 @@ impl Pump<'_> {
         let moved = piece.len();
         self.ring.trim(client.position());
         if let Some(pace) = &mut self.pace {
-            pace.spend(moved as u64);
+            pace.spend(moved);
         }
         moved
     }

@@ -134,12 +134,16 @@ impl Viewer {
                 cx.waker().wake_by_ref();
                 break;
             }
-            let Poll::Ready(incoming) = self.client.poll_recv(cx) else { break };
+            if self.client.poll_unheld(cx).is_pending() {
+                break;
+            }
+            let Poll::Ready(incoming) = self.client.socket().poll_recv(cx) else { break };
             let (kind, payload) = match incoming {
                 Incoming::Message(kind, payload) => (kind, payload),
                 left => return Poll::Ready(Step::Left(left)),
             };
             taken += payload.len().max(MIN_MESSAGE);
+            self.client.spend(payload.len());
             self.client.hear();
             // Whatever it types goes nowhere.
             let mut typed = Vec::new();
