@@ -149,9 +149,7 @@ impl Edge {
             tracing::debug!(peer = %peer, error = ?error.to_string(), "connection ended");
         }
     }
-}
 
-impl Edge {
     /// Finds out who is there, counts them, and shakes hands. Who is beyond a limit is not spoken to: before TLS there is no
     /// word that a client would show.
     async fn open(

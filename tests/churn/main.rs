@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::time::Duration;
 
-use common::{Client, Connect, Proxy, SHELL, eventually, simulate};
+use common::{Client, Connect, Link, Proxy, SHELL, eventually, simulate};
 use futures_util::{StreamExt, stream};
 use http::Method;
 use polytty_simulator::{Fault, FaultSwitch, Kind, Simulator, Stage};
@@ -207,10 +207,22 @@ fn next(state: &mut u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
+/// A link, unless the one workspace of Oblien has all the sessions that it takes.
+async fn mint(proxy: &Proxy, provider: &str) -> Option<Link> {
+    let body = json!({ "provider": provider, "target": proxy.target(provider) });
+    let answer = proxy.api(Method::POST, "/v1/sessions", Some(body)).await;
+    if answer.status == 429 && answer.headers["ratelimit"] == "\"max_terminals\";r=0" {
+        return None;
+    }
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let text = |name: &str| answer.body[name].as_str().unwrap().to_owned();
+    Some(Link { session: text("id"), url: text("url") })
+}
+
 /// One session from its link to its end; whether there was a terminal.
 async fn play(proxy: &Proxy, round: Round) -> bool {
     let provider = round.kind.map_or("local", Kind::as_str);
-    let link = proxy.mint(provider).await;
+    let Some(link) = mint(proxy, provider).await else { return false };
     let mut client = Client::connect(proxy, &link, Connect::default()).await.unwrap();
     if round.end == End::VanishDialling {
         return false;
