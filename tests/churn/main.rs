@@ -82,7 +82,10 @@ fn a_thousand_rounds_leave_nothing_behind() {
     };
     // Once each, so that what is made once is not counted.
     for kind in Kind::ALL.into_iter().map(Some).chain([None]) {
-        others.block_on(play(&proxy, Round { kind, fault: None, end: End::Close }));
+        others.block_on(async {
+            let link = proxy.mint(kind.map_or("local", Kind::as_str)).await;
+            play(&proxy, Round { kind, fault: None, end: End::Close }, &link).await
+        });
     }
     others.block_on(at_rest(&simulators));
     let before = Count::of(&ours);
@@ -153,11 +156,14 @@ async fn churn(proxy: &Proxy, simulators: &[(Kind, Box<dyn Simulator>)]) -> BTre
     let mut random = SEED;
     let rounds: Vec<_> = (0..ROUNDS).map(|_| choose(&mut random)).collect();
     let played = stream::iter(rounds).map(|round| async move {
+        let provider = round.kind.map_or("local", Kind::as_str);
+        // Who gets no link calls nobody whom a fault could strike.
+        let Some(link) = mint(proxy, provider).await else { return (round.end, false) };
         if let (Some(kind), Some(fault)) = (round.kind, round.fault) {
             let (_, simulator) = simulators.iter().find(|(other, _)| *other == kind).unwrap();
             commit(kind, fault, simulator.faults());
         }
-        (round.end, play(proxy, round).await)
+        (round.end, play(proxy, round, &link).await)
     });
     let mut opened = BTreeMap::new();
     let played: Vec<_> = played.buffer_unordered(AT_ONCE).collect().await;
@@ -220,10 +226,8 @@ async fn mint(proxy: &Proxy, provider: &str) -> Option<Link> {
 }
 
 /// One session from its link to its end; whether there was a terminal.
-async fn play(proxy: &Proxy, round: Round) -> bool {
-    let provider = round.kind.map_or("local", Kind::as_str);
-    let Some(link) = mint(proxy, provider).await else { return false };
-    let mut client = Client::connect(proxy, &link, Connect::default()).await.unwrap();
+async fn play(proxy: &Proxy, round: Round, link: &Link) -> bool {
+    let mut client = Client::connect(proxy, link, Connect::default()).await.unwrap();
     if round.end == End::VanishDialling {
         return false;
     }
