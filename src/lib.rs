@@ -18,6 +18,7 @@ pub mod limit;
 pub mod observe;
 pub mod provider;
 pub mod recording;
+pub mod redis;
 pub mod respond;
 pub mod session;
 pub mod socket;

@@ -31,6 +31,7 @@ mod nearest;
 mod providers;
 mod raw;
 mod section;
+mod store;
 
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ pub use endpoint::Endpoint;
 pub use environment::Environment;
 pub use error::{Errors, Mistake, Place, Problem};
 pub use secret::Secret;
+pub use store::RedisServer;
 pub use units::{Authority, BaseUrl, Origin};
 
 use field::read_text;

@@ -1,6 +1,7 @@
 //! Counters, and their text for Prometheus.
 
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
@@ -22,6 +23,8 @@ pub struct Metrics {
     recording_pauses: AtomicU64,
     recordings_failed: DashMap<&'static str, u64>,
     recordings_deleted: DashMap<&'static str, u64>,
+    store_up: OnceLock<AtomicU64>,
+    store_calls: DashMap<&'static str, u64>,
 }
 
 impl Metrics {
@@ -100,6 +103,16 @@ impl Metrics {
         *self.recordings_deleted.entry(reason).or_default() += 1;
     }
 
+    /// The store that replicas share is connected, or away.
+    pub fn store_up(&self, up: bool) {
+        self.store_up.get_or_init(AtomicU64::default).store(up.into(), Ordering::Relaxed);
+    }
+
+    /// A call to that store came to this outcome.
+    pub fn store_call(&self, outcome: &'static str) {
+        *self.store_calls.entry(outcome).or_default() += 1;
+    }
+
     /// The text format of Prometheus, version 0.0.4. `sessions` is how many there are now.
     #[must_use]
     pub fn render(&self, sessions: usize) -> String {
@@ -141,6 +154,12 @@ impl Metrics {
         family("recordings_failed_total", "counter", "Recordings that ended before their session, by reason.", failed);
         let deleted = by_reason(&self.recordings_deleted);
         family("recording_parts_deleted_total", "counter", "Parts of recordings deleted, by reason.", deleted);
+        if let Some(up) = self.store_up.get() {
+            family("store_up", "gauge", "Whether the store of the tickets is connected.", one(up));
+            let calls =
+                self.store_calls.iter().map(|entry| (format!("{{outcome=\"{}\"}}", entry.key()), *entry.value()));
+            family("store_calls_total", "counter", "Calls to the store of the tickets, by outcome.", calls.collect());
+        }
         text
     }
 }
