@@ -82,7 +82,8 @@ fn met(info: &str) -> Result<Met, String> {
         let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         value.ok_or_else(|| format!("the server does not tell its {name}"))
     };
-    let run_id = RunId::parse(field("run_id")?).ok_or("the server's run_id is of another form")?;
+    let run_id = format!("{}{}", field("run_id")?, field("master_replid")?);
+    let run_id = RunId::parse(&run_id).ok_or("the server's run_id is of another form")?;
     let up = field("uptime_in_seconds")?.parse().map_err(|_| "the server's uptime_in_seconds is no number")?;
     let version = field("redis_version")?.to_owned();
     let major: Option<u32> = version.split('.').next().and_then(|major| major.parse().ok());
@@ -122,16 +123,21 @@ mod tests {
 
     fn said(change: impl Fn(&str) -> String) -> Result<Met, String> {
         met(&change(&format!(
-            "# Server\r\nredis_version:7.0.15\r\nrun_id:{RUN}\r\nuptime_in_seconds:61\r\n# Replication\r\nrole:master\r\n"
+            "# Server\r\nredis_version:7.0.15\r\nrun_id:{RUN}\r\nuptime_in_seconds:61\r\n# Replication\r\nrole:master\r\n\
+             master_replid:{RUN}\r\n"
         )))
     }
 
     #[test]
     fn a_master_that_tells_its_run_id_is_taken_and_no_other() {
         let met = said(str::to_owned).unwrap();
-        assert_eq!((met.run_id.as_str(), met.up.as_secs(), met.version.as_str()), (RUN, 61, "7.0.15"));
+        assert_eq!(
+            (met.run_id.as_str(), met.up.as_secs(), met.version.as_str()),
+            (RUN.repeat(2).as_str(), 61, "7.0.15")
+        );
         for (what, instead, word) in [
             ("run_id", "runid", "run_id"),
+            ("master_replid", "replid", "master_replid"),
             (RUN, "abc", "run_id"),
             (":61", ":?", "uptime"),
             ("7.0.15", "4.0.14", "4.0.14"),
@@ -145,7 +151,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_incarnation_counts_from_its_start_or_from_when_it_took_the_place_of_another_one() {
-        let id = |digit: &str| RunId::parse(&digit.repeat(40)).unwrap();
+        let id = |digit: &str| RunId::parse(&digit.repeat(80)).unwrap();
         tokio::time::advance(Duration::from_secs(1000)).await;
         let now = Instant::now();
         let first = begun(id("a"), Duration::from_secs(100), None, now);

@@ -1,9 +1,10 @@
 //! The store that replicas share: one connection to a Redis, and which incarnation of it that is.
 //!
 //! A Redis that is killed and started again from a snapshot, or replaced by its replica, may have forgotten what it was
-//! told, or remember what it was told to forget. It then runs under another `run_id`. A TCP connection cannot outlive the
-//! process at its other end, so connection and `run_id` are one unit here, the [`Link`]: every answer over it comes from
-//! that incarnation. When it breaks it is never mended, but replaced by another one, which says whose it is.
+//! told, or remember what it was told to forget. It then runs under another [`RunId`]. A TCP connection cannot outlive the
+//! process at its other end, so connection and run are one unit here, the [`Link`]. When it breaks it is never mended, but
+//! replaced by another one, which says whose it is. Where more hangs on it, a [`Script`] asks for the run that carries it
+//! out, so that not even what stands between here and the server can be mistaken for it.
 //!
 //! No call is ever repeated. Whoever makes one hears that it was answered, that it was certainly not carried out
 //! ([`CallError::Away`]), or that nobody knows ([`CallError::Unknown`]).
@@ -165,7 +166,7 @@ impl Redis {
         let why = tokio::select! {
             () = driver => "the connection was closed".to_owned(),
             () = link.broken() => "a call was not answered in time, or the server takes no writes".to_owned(),
-            error = heartbeats(&link) => format!("no sign of life: {error}"),
+            why = heartbeats(&link) => why,
         };
         // Before anybody hears of it: whoever holds the link must not think that it still leads anywhere.
         link.give_up();
@@ -210,12 +211,13 @@ fn dialer(server: &RedisServer) -> Result<Dialer, RootsError> {
     Dialer::new(server.ca.as_deref(), true).map(Dialer::without_alpn)
 }
 
-/// Asks for signs of life until one fails to come.
-async fn heartbeats(link: &Link) -> CallError {
+/// Asks for signs of life until one fails to come. Why it did.
+async fn heartbeats(link: &Link) -> String {
+    let whoami = Script::new("return run_id()");
     loop {
         sleep(HEARTBEAT).await;
-        if let Err(error) = link.ping().await {
-            return error;
+        if let Err(why) = link.check(&whoami).await {
+            return why;
         }
     }
 }

@@ -59,7 +59,13 @@ async fn calls_and_scripts_are_answered_by_the_incarnation_that_the_link_names()
     let server = Server::start();
     let way = Way::to(&format!("{}/5", server.url()));
     let link = way.connected().await;
-    assert!(server.cli(&["info", "server"]).contains(&format!("run_id:{}", link.run_id())));
+    let (run, replication) = link.run_id().as_str().split_at(40);
+    assert!(server.cli(&["info", "server"]).contains(&format!("run_id:{run}")));
+    assert!(server.cli(&["info", "replication"]).contains(&format!("master_replid:{replication}")));
+    assert_eq!(
+        link.run::<String>(&Script::new("return run_id()"), &[], &[]).await.as_deref(),
+        Ok(link.run_id().as_str())
+    );
 
     let mut set = cmd("SET");
     set.arg("a").arg("1");
@@ -72,7 +78,7 @@ async fn calls_and_scripts_are_answered_by_the_incarnation_that_the_link_names()
     server.cli(&["script", "flush"]);
     assert!(link.run::<(i64, String)>(&script, &[b"a"], &[b"2", b""]).await.is_ok(), "it is told again");
     assert!(way.metric("polytty_store_up 1"));
-    assert!(way.metric("polytty_store_calls_total{outcome=\"answered\"} 4"));
+    assert!(way.metric("polytty_store_calls_total{outcome=\"answered\"} 5"));
 }
 
 #[tokio::test]
@@ -220,6 +226,24 @@ async fn a_replica_is_no_store_and_neither_is_one_that_becomes_a_replica() {
     set.arg("a").arg("1");
     assert_eq!(link.call::<String>(set).await, Err(CallError::Away));
     way.away().await;
+}
+
+#[tokio::test]
+async fn a_master_that_was_a_replica_for_a_while_is_another_incarnation_though_its_process_is_the_same() {
+    let (server, other) = (Server::start(), Server::start());
+    let way = Way::to(&server.url());
+    let first = way.connected().await;
+    server.cli(&["replicaof", "127.0.0.1", &other.port().to_string()]);
+    eventually("the data of the other", || async {
+        server.cli(&["info", "replication"]).contains("master_link_status:up").then_some(())
+    })
+    .await;
+    server.cli(&["replicaof", "no", "one"]);
+    let second = eventually("another incarnation", || async {
+        way.redis.link().ok().filter(|link| link.run_id() != first.run_id())
+    })
+    .await;
+    assert_eq!(first.run_id().as_str()[..40], second.run_id().as_str()[..40], "the process is the same");
 }
 
 #[tokio::test]
