@@ -22,8 +22,9 @@ use crate::provider::{
     PaiDlcProvider, RootsError,
 };
 use crate::recording::{self, Recorder};
+use crate::redis::{self, Redis};
 use crate::session::{Lifetimes, ScreenPolicy, Scrollbacks, Sessions, Settings};
-use crate::ticket::{MemoryStore, ResumeLinks, Tickets};
+use crate::ticket::{self, MemoryStore, RedisStore, ReplicaId, ResumeLinks, Tickets, Ways};
 
 /// How long sessions have to leave once this process is told to: a client that does not read gets 30 s, and the
 /// provider's farewell runs beside it.
@@ -51,6 +52,12 @@ pub enum StartError {
     /// The roots that the URL of `jwt.jwks` is trusted by are of no use.
     #[error("jwt.ca: {0}")]
     JwtRoots(RootsError),
+    /// `tickets.ca` is of no use.
+    #[error("tickets.ca: {0}")]
+    StoreRoots(RootsError),
+    /// The operating system yields no random bytes.
+    #[error("the operating system yields no random bytes")]
+    NoRandomness,
     /// A provider's `ca` is of no use.
     #[error("provider {name}: {why}")]
     Provider {
@@ -109,6 +116,9 @@ pub struct App {
 pub fn check(config: &Config) -> Result<(), StartError> {
     acceptor(&config.tls.cert, &config.tls.key)?;
     config.jwt.as_ref().map(jwks).transpose()?;
+    if let TicketStore::Redis(server) = &config.tickets.store {
+        redis::check(server).map_err(StartError::StoreRoots)?;
+    }
     if let Some(directory) = &config.recording.directory {
         recording::check(directory).map_err(|why| StartError::Recording { directory: directory.clone(), why })?;
     }
@@ -157,16 +167,14 @@ impl App {
             recorder: recorder.clone(),
         };
         let sessions = Sessions::new(config.limits.sessions, settings, metrics.clone());
-        let store = match config.tickets.store {
-            TicketStore::Memory => MemoryStore::new(config.limits.tickets),
-        };
+        let store = store(config.tickets.store, config.limits.tickets, config.tickets.ttl, &resume, &metrics)?;
         let cookie = config.jwt.as_ref().and_then(|jwt| jwt.cookie.clone());
         let jwks = config.jwt.as_ref().map(jwks).transpose()?;
         let tokens = config.jwt.zip(jwks.clone()).map(|(jwt, jwks)| Tokens::new(jwt, jwks));
         let api = Arc::new(Api {
             providers,
             sessions: sessions.clone(),
-            tickets: Tickets::new(store.clone(), config.tickets.ttl, resume.clone()),
+            tickets: Tickets::new(store.tickets, config.tickets.ttl, resume.clone()),
             identities: Identities::new(Keys::new(config.keys), tokens),
             mint_rate: MintRate::new(config.limits.mints_per_second, config.limits.mint_burst),
             public_url: config.server.public_url.clone(),
@@ -188,11 +196,8 @@ impl App {
             drain: drain.clone(),
         });
         let ready = Arc::new(Readiness::default());
-        let mut background = vec![
-            tokio::spawn(store.keep_swept()),
-            tokio::spawn(resume.keep_swept()),
-            tokio::spawn(edge.serve(listeners.tls)),
-        ];
+        let mut background = vec![tokio::spawn(resume.keep_swept()), tokio::spawn(edge.serve(listeners.tls))];
+        background.extend(store.background);
         if let Some(jwks) = jwks {
             background.push(tokio::spawn(jwks.keep_fresh()));
         }
@@ -201,7 +206,9 @@ impl App {
             let authorities = listener.local_addr().map(admin_names).unwrap_or_default();
             let (ready, counted) = (ready.clone(), sessions.clone());
             let sessions = Box::new(move || counted.count());
-            let admin = Arc::new(Admin { authorities, ready, metrics, sessions });
+            let redis = store.redis;
+            let store_away = Box::new(move || redis.as_ref().is_some_and(|redis| redis.is_missed()));
+            let admin = Arc::new(Admin { authorities, ready, metrics, sessions, store_away });
             background.push(tokio::spawn(admin.serve(listener)));
         }
         ready.set(true);
@@ -219,6 +226,41 @@ impl App {
             task.abort();
         }
         sessions_left && connections_left
+    }
+}
+
+/// Where tickets are kept, and what has to run for it.
+struct Store {
+    tickets: Arc<dyn ticket::TicketStore>,
+    redis: Option<Arc<Redis>>,
+    background: Vec<JoinHandle<()>>,
+}
+
+fn store(
+    kind: TicketStore,
+    max: u32,
+    ttl: Duration,
+    resume: &Arc<ResumeLinks>,
+    metrics: &Arc<Metrics>,
+) -> Result<Store, StartError> {
+    match kind {
+        TicketStore::Memory => {
+            let tickets = MemoryStore::new(max);
+            let background = vec![tokio::spawn(tickets.clone().keep_swept())];
+            Ok(Store { tickets, redis: None, background })
+        }
+        TicketStore::Redis(server) => {
+            let replica = ReplicaId::random().map_err(|_| StartError::NoRandomness)?;
+            let redis = Redis::new(server, metrics.clone()).map_err(StartError::StoreRoots)?;
+            let tickets = RedisStore::new(redis.clone(), replica, max, ttl);
+            let ways = Ways::new(redis.clone(), replica, resume.clone());
+            let background = vec![
+                tokio::spawn(redis.clone().keep_connected()),
+                tokio::spawn(tickets.clone().keep_swept()),
+                tokio::spawn(ways.keep_noted()),
+            ];
+            Ok(Store { tickets, redis: Some(redis), background })
+        }
     }
 }
 

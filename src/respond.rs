@@ -14,6 +14,9 @@ use serde::Serialize;
 
 use crate::recording::Playback;
 
+/// Where the shared store is to blame, another try is worth it after so many seconds: that often it is connected to again.
+pub const STORE_RETRY: &str = "2";
+
 /// A response.
 pub type Reply = Response<Body>;
 

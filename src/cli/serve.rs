@@ -59,10 +59,11 @@ fn plural(count: usize) -> &'static str {
 /// A certificate that is of no use is a mistake of the configuration; an address in use is not.
 fn start_failed(error: StartError) -> Failed {
     match error {
-        StartError::Listen { .. } => Failed::Run(error.into()),
+        StartError::Listen { .. } | StartError::NoRandomness => Failed::Run(error.into()),
         StartError::Tls(_)
         | StartError::Jwks(_)
         | StartError::JwtRoots(_)
+        | StartError::StoreRoots(_)
         | StartError::Provider { .. }
         | StartError::Recording { .. } => Failed::Config(error.to_string()),
     }

@@ -5,13 +5,13 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::checked::{
-    Config, DetachedOutput, Limits, Log, LogFormat, Recording, Screen, Server, Sessions, TicketStore, Tickets, Tls,
-    WhenDiskFull,
+    Config, DetachedOutput, Limits, Log, LogFormat, Recording, Screen, Server, Sessions, Tickets, Tls, WhenDiskFull,
 };
 use super::error::Problem;
 use super::identities::{jwt, key};
 use super::providers::provider;
 use super::section::{Field, Read, Section};
+use super::store::store;
 use super::units::{BaseUrl, Origin};
 use crate::recording::WhenFull;
 use crate::recording::cast::Format;
@@ -102,7 +102,7 @@ fn tls(section: &mut Section<'_>) -> Read<Tls> {
 fn tickets(section: &mut Section<'_>) -> Read<Tickets> {
     let ttl = section.or("ttl", Duration::from_secs(30), |field| field.duration(SECOND..=HOUR));
     let resume_ttl = section.or("resume_ttl", HOUR, |field| field.duration(SECOND..=DAY));
-    let store = section.or("store", TicketStore::Memory, |field| field.one_of(&[("memory", TicketStore::Memory)]));
+    let store = store(section);
     Ok(Tickets { ttl: ttl?, resume_ttl: resume_ttl?, store: store? })
 }
 

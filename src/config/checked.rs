@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use jsonwebtoken::Algorithm;
 
 use super::endpoint::Endpoint;
+use super::store::TicketStore;
 use super::units::{BaseUrl, Origin};
 use crate::auth::{Rights, Scope};
 use crate::recording::WhenFull;
@@ -77,13 +78,6 @@ pub struct Tickets {
     pub resume_ttl: Duration,
     /// Where tickets are kept. Default `memory`.
     pub store: TicketStore,
-}
-
-/// `tickets.store`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TicketStore {
-    /// In this process.
-    Memory,
 }
 
 /// `[limits]`: what is refused, and at which number.

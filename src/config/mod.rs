@@ -46,7 +46,7 @@ pub use endpoint::Endpoint;
 pub use environment::Environment;
 pub use error::{Errors, Mistake, Place, Problem};
 pub use secret::Secret;
-pub use store::RedisServer;
+pub use store::{RedisServer, TicketStore};
 pub use units::{Authority, BaseUrl, Origin};
 
 use field::read_text;

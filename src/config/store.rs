@@ -1,16 +1,27 @@
-//! How a Redis is reached.
+//! `tickets.store`: where tickets are kept, and how a Redis is reached.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::error::Problem;
 use super::secret::Secret;
+use super::section::{Field, Read, Section};
 use super::units::Authority;
 
 /// The port of a Redis whose URL names none.
 const DEFAULT_PORT: u16 = 6379;
 /// The highest number of a database. A server has 16 of them unless it is told otherwise.
 const MAX_DATABASE: u16 = 9999;
+
+/// `tickets.store`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TicketStore {
+    /// In this process.
+    Memory,
+    /// In a Redis that replicas share.
+    Redis(RedisServer),
+}
 
 /// `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, or `rediss://` with TLS. It shows itself without its password.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +95,33 @@ fn decoded(text: &str) -> Result<Option<String>, &'static str> {
         true => Err(WRONG),
         false => Ok((!text.is_empty()).then(|| text.into_owned())),
     }
+}
+
+/// `store`, `password` and `ca` of `[tickets]`. The latter two mean nothing without a Redis.
+pub(super) fn store(section: &mut Section<'_>) -> Read<TicketStore> {
+    let store = section.or("store", TicketStore::Memory, |field| match field.node.text() {
+        Some("memory") => Ok(TicketStore::Memory),
+        _ => field.parse(A_STORE).map(TicketStore::Redis),
+    });
+    let password_field = section.field("password");
+    let password = password_field.as_ref().map(Field::secret).transpose();
+    let ca_field = section.field("ca");
+    let ca = ca_field.as_ref().map(Field::file).transpose();
+    let (store, password, ca) = (store?, password?, ca?);
+    let TicketStore::Redis(mut server) = store else { return Ok(store) };
+    let rule = |field: &Field<'_>, rule: &str| Err(field.tell(Problem::Rule(rule.to_owned())));
+    match &ca_field {
+        Some(field) if !server.tls => {
+            return rule(field, "expected tickets.store to be rediss:// as well: there is no certificate without TLS");
+        }
+        _ => server.ca = ca,
+    }
+    match (&password_field, &server.password) {
+        (Some(field), Some(_)) => return rule(field, "expected one password, found another one in tickets.store"),
+        (Some(_), None) => server.password = password,
+        (None, _) => {}
+    }
+    Ok(TicketStore::Redis(server))
 }
 
 #[cfg(test)]

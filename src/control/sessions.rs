@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{Api, read_json};
 use crate::auth::{Identity, Scope};
-use crate::respond::{Problem, Reply, json, with};
+use crate::respond::{Problem, Reply, STORE_RETRY, json, with};
 use crate::session::{CreateError, Session, Sessions, Spec};
 use crate::ticket::{MintError, Purpose};
 
@@ -229,9 +229,14 @@ impl Api {
             let detail = match error {
                 MintError::Full => "too many links are outstanding; try again in a while",
                 MintError::NoRandomness => "the operating system yields no random bytes",
+                MintError::Unavailable => "no link can be made at the moment: the store of the links is away",
             };
             let reply = Problem::new(error.code(), detail).reply();
-            if error == MintError::Full { full(with(reply, header::RETRY_AFTER, FULL_RETRY)) } else { reply }
+            match error {
+                MintError::Full => full(with(reply, header::RETRY_AFTER, FULL_RETRY)),
+                MintError::Unavailable => with(reply, header::RETRY_AFTER, STORE_RETRY),
+                MintError::NoRandomness => reply,
+            }
         })?;
         self.metrics.link_minted();
         let url = format!("wss://{}/t/{}", self.public_url.authority(), ticket.expose());

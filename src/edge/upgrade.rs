@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -17,10 +17,10 @@ use super::handshake::{Handshake, Offer};
 use super::route::From;
 use super::{Connection, Edge};
 use crate::auth::{Refused, bearer, cookie};
-use crate::respond::{Problem, Reply, closing};
+use crate::respond::{Problem, Reply, STORE_RETRY, closing, with};
 use crate::session::{Arrival, Attachment, ClientIo};
 use crate::socket::{self, Socket};
-use crate::ticket::Grant;
+use crate::ticket::{Grant, Redeemed};
 
 /// The dialect of a client that offers no subprotocol over a link that names none.
 const DEFAULT_DIALECT: &str = "operation";
@@ -78,12 +78,19 @@ impl Edge {
             }
         };
         match self.api.tickets.redeem(ticket, subject.as_deref()).await {
-            Ok(grant) => {
+            Ok(Redeemed::Here(grant)) => {
                 self.api.metrics.link_redeemed();
                 let dialect = dialect.or(grant.purpose().dialect).unwrap_or(DEFAULT_DIALECT);
                 let edge = self.clone();
                 self.tasks.spawn(async move { edge.attach(grant, offset, upgrading, dialect, peer).await });
                 handshake.accept(subprotocol)
+            }
+            Ok(Redeemed::Elsewhere(replica)) => {
+                tracing::debug!(peer = %peer, replica = %replica, "a link leads to another replica");
+                let message = "the terminal of this link is at another replica, which cannot be reached from here; this \
+                               link was not used";
+                let refusal = Refusal { code: Code::StoreUnavailable, message };
+                self.refuse(&handshake, subprotocol, dialect, refusal, upgrading, from, peer)
             }
             Err(refused) => {
                 let refusal = Refusal { code: refused.code(), message: refused.message() };
@@ -157,7 +164,9 @@ impl Edge {
         self.api.metrics.upgrade_refused(code.slug());
         tracing::info!(peer = %peer, code = %code, "an upgrade was refused");
         if from == From::Nowhere && dialect.is_none() {
-            return closing(Problem::new(code, message).reply());
+            let reply = closing(Problem::new(code, message).reply());
+            let is_store = matches!(code, Code::StoreUnavailable | Code::StoreRestarted);
+            return if is_store { with(reply, header::RETRY_AFTER, STORE_RETRY) } else { reply };
         }
         let edge = self.clone();
         self.tasks.spawn(async move {

@@ -142,7 +142,7 @@ mod tests {
             (":61", ":?", "uptime"),
             ("7.0.15", "4.0.14", "4.0.14"),
             ("7.0.15", "new", "new"),
-            ("master", "slave", "replica"),
+            ("role:master", "role:slave", "replica"),
         ] {
             let why = said(|info| info.replace(what, instead)).unwrap_err();
             assert!(why.contains(word), "{what} → {instead}: {why}");

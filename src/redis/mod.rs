@@ -49,6 +49,10 @@ const SETTLED: Duration = Duration::from_secs(10);
 /// Calls in flight at once. At the bound, the next ones are [`CallError::Away`] at once.
 const IN_FLIGHT: usize = 1024;
 
+/// For so long a store may be away before somebody who asks whether new work is welcome is told that it is not. A restart
+/// on the spot takes less.
+const MISSED: Duration = Duration::from_secs(5);
+
 /// What is said before the first attempt has come to anything.
 const NOT_YET: &str = "not connected yet";
 
@@ -66,6 +70,7 @@ pub struct Redis {
 pub struct State {
     link: Result<Link, Arc<str>>,
     since: Instant,
+    was_there: bool,
 }
 
 impl State {
@@ -113,25 +118,35 @@ impl Redis {
     /// When the roots that its certificate is trusted by are of no use.
     pub fn new(server: RedisServer, metrics: Arc<Metrics>) -> Result<Arc<Self>, RootsError> {
         let dialer = dialer(&server)?;
-        let (state, _) = watch::channel(State { link: Err(NOT_YET.into()), since: Instant::now() });
+        let (state, _) = watch::channel(State { link: Err(NOT_YET.into()), since: Instant::now(), was_there: false });
         let places = Arc::new(Semaphore::new(IN_FLIGHT));
         metrics.store_up(false);
         Ok(Arc::new(Self { server, dialer, state, places, metrics }))
     }
 
-    /// The connection of now. Cheap.
+    /// The connection of now, for a call. Cheap.
     ///
     /// # Errors
     ///
-    /// [`Away`], while there is none.
+    /// [`Away`], while there is none; that counts as a call that was not carried out.
     pub fn link(&self) -> Result<Link, Away> {
-        self.state.borrow().link.clone().map_err(|_| Away)
+        self.state.borrow().link.clone().map_err(|_| {
+            self.metrics.store_call("away");
+            Away
+        })
     }
 
     /// Tells of every change between connected and away, and of incarnations. Whoever looks late sees the latest.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<State> {
         self.state.subscribe()
+    }
+
+    /// Whether it has been away for five seconds, or has never been connected.
+    #[must_use]
+    pub fn is_missed(&self) -> bool {
+        let state = self.state.borrow();
+        state.link.is_err() && (!state.was_there || state.since.elapsed() >= MISSED)
     }
 
     /// Connects, and connects again, for ever.
@@ -162,7 +177,7 @@ impl Redis {
         let Connected { link, driver, version } = connected;
         tracing::info!(store = %self.server, run_id = %link.run_id(), version = ?version, "the store is connected");
         self.metrics.store_up(true);
-        self.state.send_replace(State { link: Ok(link.clone()), since: Instant::now() });
+        self.state.send_replace(State { link: Ok(link.clone()), since: Instant::now(), was_there: true });
         let why = tokio::select! {
             () = driver => "the connection was closed".to_owned(),
             () = link.broken() => "a call was not answered in time, or the server takes no writes".to_owned(),

@@ -3,8 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on fails here and now")]
 
+#[allow(dead_code, unused_imports, reason = "the suite's; not all of it is needed here")]
+#[path = "../suite/common/mod.rs"]
+mod common;
+
 mod link;
+mod proxy;
 mod server;
+mod tickets;
 
 use std::future::Future;
 use std::time::Duration;

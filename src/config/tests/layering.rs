@@ -202,7 +202,7 @@ fn a_variable_that_sets_nothing_is_a_mistake() {
             "POLYTTY__LIMITS__SESSIONS: limits.sessions: expected a whole number from 1 to 1000000, found \"many\"".to_owned(),
             format!("POLYTTY__TICKETS: {unknown}"),
             format!("POLYTTY__TICKETS__: {unknown}"),
-            "POLYTTY__TICKETS__TTLL: tickets.ttll: unknown key, did you mean ttl?; the keys here are ttl, resume_ttl, store".to_owned(),
+            "POLYTTY__TICKETS__TTLL: tickets.ttll: unknown key, did you mean ttl?; the keys here are ttl, resume_ttl, store, password, ca".to_owned(),
             format!("POLYTTY__TICKETS__TTL__X: {unknown}"),
             format!("POLYTTY__TICKETS__ttl: {unknown}"),
             "POLYTTY__TICKET__TTL: ticket: unknown key, did you mean tickets?; the keys here are server, tls, tickets, \

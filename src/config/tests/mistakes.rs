@@ -69,7 +69,7 @@ proxy.toml:2:1: server.lisetn: unknown key, did you mean listen?; the keys here 
 proxy.toml:3:14: server.public_url: expected the https URL that clients use, such as https://terminals.example.com, found one of http
 proxy.toml:4:16: server.admin_listen: expected an IP address and a port such as \"127.0.0.1:8443\" or \"[::]:8443\", found the number 9443
 proxy.toml:7:7: tickets.ttl: expected a duration such as \"30s\" (from 1s to 1h), found the number 30
-proxy.toml:8:9: tickets.store: expected \"memory\", found \"redis\"
+proxy.toml:8:9: tickets.store: expected \"memory\", \"redis://HOST:PORT/DATABASE\" or \"rediss://HOST:PORT/DATABASE\" (with TLS); a user name stands before the host, as in redis://USER@HOST, and the password in tickets.password
 proxy.toml:11:8: limits.body: expected a size such as \"64KiB\" (from 1KiB to 16MiB), found the number 65536
 proxy.toml:12:14: limits.mint_burst: expected a whole number from 1 to 1000000, found \"100\"
 proxy.toml:13:12: limits.sessions: expected a whole number from 1 to 1000000, found the number 0
