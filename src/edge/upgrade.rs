@@ -87,8 +87,8 @@ impl Edge {
             }
             Ok(Redeemed::Elsewhere(replica)) => {
                 tracing::debug!(peer = %peer, replica = %replica, "a link leads to another replica");
-                let message = "the terminal of this link is at another replica, which cannot be reached from here; this \
-                               link was not used";
+                let message =
+                    "the terminal of this link is at another replica, out of reach from here; it was not used";
                 let refusal = Refusal { code: Code::StoreUnavailable, message };
                 self.refuse(&handshake, subprotocol, dialect, refusal, upgrading, from, peer)
             }

@@ -195,7 +195,7 @@ impl Link {
         self.0.broken.cancel();
     }
 
-    /// Asks by [`whoami`] whether the same run is still there. It needs no place among the calls in flight, lest a crowd is
+    /// Asks by a script that returns `run_id()` whether the same run is still there. It needs no place among the calls in flight, lest a crowd is
     /// mistaken for an absence.
     ///
     /// # Errors

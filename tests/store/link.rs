@@ -189,29 +189,6 @@ async fn a_password_is_needed_where_one_is_set_and_is_never_shown() {
 }
 
 #[tokio::test]
-async fn a_user_with_the_rights_that_are_documented_is_enough() {
-    let server = Server::start();
-    server.cli(&[
-        "acl",
-        "setuser",
-        "polytty",
-        "on",
-        ">pass",
-        "~polytty:*",
-        "+ping",
-        "+info",
-        "+eval",
-        "+evalsha",
-        "+set",
-    ]);
-    let link = Way::to(&format!("redis://polytty:pass@127.0.0.1:{}", server.port()));
-    let link = link.connected().await;
-    let mut set = cmd("SET");
-    set.arg("other:a").arg("1");
-    assert_eq!(link.call::<String>(set).await, Err(CallError::Away), "NOPERM says that nothing was done");
-}
-
-#[tokio::test]
 async fn a_replica_is_no_store_and_neither_is_one_that_becomes_a_replica() {
     let master = Server::start();
     let port = master.port().to_string();
