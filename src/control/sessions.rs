@@ -87,6 +87,10 @@ impl Api {
         if let Err(too_many) = self.mint_rate.check(by) {
             return self.minted_too_often(too_many);
         }
+        // What was made in vain would push the ended sessions out of their list.
+        if let Err(error) = self.tickets.check() {
+            return not_minted(error);
+        }
         let provider = spec.provider.name().to_owned();
         let session = match self.sessions.create(spec, self.tickets.ttl()) {
             Ok(session) => session,
@@ -225,19 +229,7 @@ impl Api {
         let ttl = self.tickets.ttl();
         let expires_at = Timestamp::now() + SignedDuration::try_from(ttl).unwrap_or(SignedDuration::ZERO);
         let purpose = Purpose { session: session.id(), role, dialect: session.dialect(), owner: session.owner() };
-        let ticket = self.tickets.mint(purpose).await.map_err(|error| {
-            let detail = match error {
-                MintError::Full => "too many links are outstanding; try again in a while",
-                MintError::NoRandomness => "the operating system yields no random bytes",
-                MintError::Unavailable => "no link can be made at the moment: the store of the links is away",
-            };
-            let reply = Problem::new(error.code(), detail).reply();
-            match error {
-                MintError::Full => full(with(reply, header::RETRY_AFTER, FULL_RETRY)),
-                MintError::Unavailable => with(reply, header::RETRY_AFTER, STORE_RETRY),
-                MintError::NoRandomness => reply,
-            }
-        })?;
+        let ticket = self.tickets.mint(purpose).await.map_err(not_minted)?;
         self.metrics.link_minted();
         let url = format!("wss://{}/t/{}", self.public_url.authority(), ticket.expose());
         Ok(Link { id: session.id().to_string(), url, expires_at, expires_in: ttl.as_secs() })
@@ -259,6 +251,20 @@ fn labels(labels: Map<String, Value>) -> Option<Vec<(String, String)>> {
 
 fn no_session() -> Reply {
     Problem::new(Code::NotFound, "there is no such session, or no longer").reply()
+}
+
+fn not_minted(error: MintError) -> Reply {
+    let detail = match error {
+        MintError::Full => "too many links are outstanding; try again in a while",
+        MintError::NoRandomness => "the operating system yields no random bytes",
+        MintError::Unavailable => "no link can be made at the moment: the store of the links is away",
+    };
+    let reply = Problem::new(error.code(), detail).reply();
+    match error {
+        MintError::Full => full(with(reply, header::RETRY_AFTER, FULL_RETRY)),
+        MintError::Unavailable => with(reply, header::RETRY_AFTER, STORE_RETRY),
+        MintError::NoRandomness => reply,
+    }
 }
 
 fn not_created(error: CreateError, provider: &str) -> Reply {

@@ -200,6 +200,11 @@ pub trait TicketStore: Send + Sync {
     /// exactly one gets it. To anybody else it is unknown, and stays where it is. It also stays where it is when its
     /// session is elsewhere: only the replica that has the session takes it. The call is never repeated.
     fn take<'a>(&'a self, hash: Hash, subject: Option<&'a str>) -> StoreFuture<'a, Result<Taken, Refused>>;
+
+    /// Whether a call now would certainly come to nothing.
+    fn is_away(&self) -> bool {
+        false
+    }
 }
 
 /// What redeeming a ticket leads to.
@@ -241,6 +246,15 @@ impl Tickets {
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl
+    }
+
+    /// Finds out whether there is any use in preparing what a ticket would be for.
+    ///
+    /// # Errors
+    ///
+    /// [`MintError::Unavailable`].
+    pub fn check(&self) -> Result<(), MintError> {
+        if self.store.is_away() { Err(MintError::Unavailable) } else { Ok(()) }
     }
 
     /// Makes a ticket.

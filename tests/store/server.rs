@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use tempfile::TempDir;
 /// A running `redis-server` of Debian's package. It ends with this value.
 pub(crate) struct Server {
     home: TempDir,
+    /// Kept over a restart.
     port: u16,
     arguments: Vec<String>,
     tls: bool,
@@ -42,13 +44,14 @@ impl Server {
         Self::on_some_port(Self { home, port: 0, arguments, tls: true, child: None })
     }
 
-    /// A port that was free may be taken before the server has it; then another one is tried.
+    /// A port that is free, and that the kernel gives to nobody else while the server is down: it is below those that
+    /// outgoing connections are given.
     fn on_some_port(mut self) -> Self {
-        for _ in 0..20 {
-            let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            self.port = probe.local_addr().unwrap().port();
-            drop(probe);
-            if self.launch() {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        for _ in 0..1000 {
+            let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+            self.port = 12_000 + (number % 20_000) as u16;
+            if TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).is_ok() && self.launch() {
                 return self;
             }
         }

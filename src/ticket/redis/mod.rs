@@ -122,6 +122,10 @@ impl TicketStore for RedisStore {
     fn take<'a>(&'a self, hash: Hash, subject: Option<&'a str>) -> StoreFuture<'a, Result<Taken, Refused>> {
         Box::pin(self.try_take(hash, subject))
     }
+
+    fn is_away(&self) -> bool {
+        self.redis.link().is_err()
+    }
 }
 
 fn ticket_key(hash: Hash) -> String {
