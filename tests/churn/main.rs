@@ -31,6 +31,9 @@ const SEED: u64 = 0x706f_6c79_7474_7900;
 const GLANCE: Duration = Duration::from_millis(300);
 const FAREWELL: Duration = Duration::from_secs(8);
 
+/// How long what is left may take to go: a terminal that could not be ended is tried again up to a minute later.
+const REST: Duration = Duration::from_secs(90);
+
 /// Faults in which the provider makes a terminal and never tells which, so that nobody could end it; and one whose answer
 /// is waited for much longer than a test may last, lest it brings a terminal.
 const UNTOLD: [&str; 9] = [
@@ -264,6 +267,6 @@ async fn at_rest(simulators: &[(Kind, Box<dyn Simulator>)]) {
                 sleep(Duration::from_millis(50)).await;
             }
         };
-        assert!(timeout(common::PATIENCE, resting).await.is_ok(), "{kind}: connections and shells left: {:?}", left());
+        assert!(timeout(REST, resting).await.is_ok(), "{kind}: connections and shells left: {:?}", left());
     }
 }

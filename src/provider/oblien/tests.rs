@@ -324,6 +324,26 @@ async fn a_terminal_that_could_not_be_ended_is_ended_later_unless_its_id_is_anot
     }
 }
 
+/// The first tries to end it fail, and so does the list that would tell its date, for some seconds.
+#[tokio::test(start_paused = true)]
+async fn a_terminal_whose_date_was_never_read_is_ended_by_the_date_that_is_read_before_the_next_is_made() {
+    let world = World::new().await;
+    world.server.change(|books| books.list_status = Some(503));
+    let terminal = world.open().await;
+    world.server.change(|books| books.delete_status = Some(401));
+    let deletes = |books: &server::Books| {
+        books.requests.iter().filter(|request| request.starts_with("DELETE /terminals/1 ")).count()
+    };
+    terminal.upstream.end().await;
+    world.server.change(|books| books.list_status = None);
+    let tried = world.server.change(|books| deletes(books));
+    world.server.until(|books| deletes(books) > tried + 1).await;
+    let _second = world.open().await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    world.server.change(|books| books.delete_status = None);
+    world.server.until(|books| !books.terminals.contains_key(&1)).await;
+}
+
 #[tokio::test]
 async fn refusals_are_told_by_whom_they_are_up_to() {
     for (status, code) in [

@@ -31,9 +31,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Stands for never.
 const NEVER: Duration = Duration::from_secs(30 * 86_400);
 
-/// The waits between attempts to delete a terminal, during which none is made. Those behind the first are for one whose
-/// date is not known yet: nothing would tell it later from another one of the same id.
-const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3)];
+/// The waits before further attempts to delete a terminal, during which none is made. Those behind the first are for one
+/// whose date is not known: nothing would tell it later from another one of the same id.
+const PAUSES: [Duration; 4] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(6)];
 
 /// A terminal to be ended, and the line of a session that waits for it.
 pub(super) struct Deletion {
@@ -87,18 +87,7 @@ impl Hub {
             while let Some(deletion) = self.deletes.pop_front() {
                 self.deleting += 1;
                 let api = self.api.clone();
-                self.call(Box::pin(async move {
-                    let mut result = delete(&api, &deletion).await;
-                    let pauses = if deletion.born.is_some() { &PAUSES[..1] } else { &PAUSES };
-                    for pause in pauses {
-                        if result.is_ok() {
-                            break;
-                        }
-                        sleep(*pause).await;
-                        result = delete(&api, &deletion).await;
-                    }
-                    Done::Deleted(deletion, result)
-                }));
+                self.call(Box::pin(see_to(api, deletion)));
             }
         }
         // These hold up nobody: an id that was given out anew is known by its date.
@@ -344,6 +333,28 @@ impl Hub {
             self.disown(line, lost.clone());
         }
     }
+}
+
+/// Ends a terminal, with patience for one whose date is not known. As long as it lasts none is made, so the id is still
+/// its own and a list tells the date, by which it can be ended at any later time.
+async fn see_to(api: Api, mut deletion: Deletion) -> Done {
+    let mut result = delete(&api, &deletion).await;
+    for (tried, pause) in PAUSES.into_iter().enumerate() {
+        if result.is_ok() || (tried > 0 && deletion.born.is_some()) {
+            break;
+        }
+        sleep(pause).await;
+        if deletion.born.is_none()
+            && let Ok(list) = api.list().await
+        {
+            let Some(entry) = list.terminals.into_iter().find(|entry| entry.id == deletion.id) else {
+                return Done::Deleted(deletion, Ok(()));
+            };
+            deletion.born = entry.born;
+        }
+        result = delete(&api, &deletion).await;
+    }
+    Done::Deleted(deletion, result)
 }
 
 async fn delete(api: &Api, deletion: &Deletion) -> Result<(), Failure> {
