@@ -1,9 +1,11 @@
 //! Wires a configuration into a running whole, and takes it down again.
 
+mod reload;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -14,8 +16,9 @@ use tokio_util::task::TaskTracker;
 use crate::auth::{Identities, Jwks, JwksError, Keys, Tokens};
 use crate::config::{Authority, Config, DetachedOutput, Jwt, Provider, ProviderKind, Screen, TicketStore};
 use crate::control::Api;
-use crate::edge::{Edge, Pages, TlsError, acceptor, bind};
+use crate::edge::{Edge, Pages, TlsErrors, acceptor, bind};
 use crate::limit::MintRate;
+use crate::live::Live;
 use crate::observe::{Admin, Metrics, Readiness};
 use crate::provider::{
     DecthingsProvider, Dialer, DockhandProvider, EciProvider, Entry, Kind, LocalProvider, OblienProvider,
@@ -24,6 +27,10 @@ use crate::provider::{
 use crate::recording::{self, Recorder};
 use crate::session::{Lifetimes, ScreenPolicy, Scrollbacks, Sessions, Settings};
 use crate::ticket::{MemoryStore, ResumeLinks, Tickets};
+
+pub use reload::Reloaded;
+
+use reload::Replaceable;
 
 /// How long sessions have to leave once this process is told to: a client that does not read gets 30 s, and the
 /// provider's farewell runs beside it.
@@ -42,9 +49,9 @@ pub enum StartError {
         /// What the operating system says.
         why: io::Error,
     },
-    /// The certificate or its key is of no use.
+    /// Certificates, their keys, or the roots of clients are of no use.
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Tls(#[from] TlsErrors),
     /// The keys that tokens are signed by are of no use.
     #[error("jwt: {0}")]
     Jwks(#[from] JwksError),
@@ -99,6 +106,7 @@ pub struct App {
     drain: CancellationToken,
     connections: TaskTracker,
     background: Vec<JoinHandle<()>>,
+    replaceable: Mutex<Replaceable>,
 }
 
 /// Finds out whether a configuration would start, without listening or dialling.
@@ -107,7 +115,7 @@ pub struct App {
 ///
 /// [`StartError`].
 pub fn check(config: &Config) -> Result<(), StartError> {
-    acceptor(&config.tls.cert, &config.tls.key)?;
+    acceptor(&config.tls)?;
     config.jwt.as_ref().map(jwks).transpose()?;
     if let Some(directory) = &config.recording.directory {
         recording::check(directory).map_err(|why| StartError::Recording { directory: directory.clone(), why })?;
@@ -122,7 +130,8 @@ impl App {
     ///
     /// [`StartError`]; nothing is left running.
     pub fn start(config: Config, listeners: Listeners, pages: Option<Pages>) -> Result<Self, StartError> {
-        let tls = acceptor(&config.tls.cert, &config.tls.key)?;
+        let tls = acceptor(&config.tls)?;
+        let in_force = config.clone();
         let providers = config.providers.into_iter().map(|provider| entry(provider).map(Arc::new));
         let providers = providers.collect::<Result<Vec<_>, _>>()?;
         let metrics = Arc::new(Metrics::default());
@@ -168,7 +177,7 @@ impl App {
             sessions: sessions.clone(),
             tickets: Tickets::new(store.clone(), config.tickets.ttl, resume.clone()),
             identities: Identities::new(Keys::new(config.keys), tokens),
-            mint_rate: MintRate::new(config.limits.mints_per_second, config.limits.mint_burst),
+            mint_rate: Live::new(MintRate::new(config.limits.mints_per_second, config.limits.mint_burst)),
             public_url: config.server.public_url.clone(),
             metrics: metrics.clone(),
             recorder: recorder.clone(),
@@ -176,14 +185,14 @@ impl App {
         });
         let (connections, drain) = (TaskTracker::new(), CancellationToken::new());
         let edge = Arc::new(Edge {
-            api,
+            api: api.clone(),
             public_url: config.server.public_url,
-            origins: config.server.origins,
+            origins: Live::new(config.server.origins),
             max_message: config.sessions.max_message,
-            limits: config.limits,
+            limits: Live::new(config.limits),
             cookie,
             pages,
-            tls,
+            tls: Live::new(tls),
             tasks: connections.clone(),
             drain: drain.clone(),
         });
@@ -191,7 +200,7 @@ impl App {
         let mut background = vec![
             tokio::spawn(store.keep_swept()),
             tokio::spawn(resume.keep_swept()),
-            tokio::spawn(edge.serve(listeners.tls)),
+            tokio::spawn(edge.clone().serve(listeners.tls)),
         ];
         if let Some(jwks) = jwks {
             background.push(tokio::spawn(jwks.keep_fresh()));
@@ -205,7 +214,8 @@ impl App {
             background.push(tokio::spawn(admin.serve(listener)));
         }
         ready.set(true);
-        Ok(Self { sessions, ready, drain, connections, background })
+        let replaceable = Mutex::new(Replaceable { edge, api, config: in_force });
+        Ok(Self { sessions, ready, drain, connections, background, replaceable })
     }
 
     /// Ends in order: no new connections, a Close to every client, an end to every terminal. Whether all left in time.

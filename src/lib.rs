@@ -15,6 +15,7 @@ pub mod config;
 pub mod control;
 pub mod edge;
 pub mod limit;
+pub mod live;
 pub mod observe;
 pub mod provider;
 pub mod recording;

@@ -1,18 +1,18 @@
 //! `polytty serve` and `polytty check`
 
-use super::signals::{Signals, survive_hangup};
+use super::signals::{Hangup, Signals};
 use super::{ConfigFile, Failed, runtime};
 use crate::app::{self, App, Listeners, StartError};
-use crate::observe::init_log;
+use crate::observe::{LogFilter, init_log};
 
 /// Runs the proxy until it is told to stop.
 pub(super) fn serve(file: &ConfigFile) -> Result<(), Failed> {
     let loaded = file.load()?;
     loaded.verify_files().map_err(|mistakes| Failed::Config(mistakes.to_string()))?;
-    init_log(&loaded.config.log).map_err(Failed::Config)?;
+    let filter = init_log(&loaded.config.log).map_err(Failed::Config)?;
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
-        survive_hangup()?;
+        let mut hangup = Hangup::new()?;
         let server = &loaded.config.server;
         let listeners = Listeners::bind(server.listen, server.admin_listen)?;
         tracing::info!(
@@ -24,7 +24,12 @@ pub(super) fn serve(file: &ConfigFile) -> Result<(), Failed> {
             "polytty serves"
         );
         let app = App::start(loaded.config, listeners, None).map_err(start_failed)?;
-        signals.recv().await;
+        loop {
+            tokio::select! {
+                () = signals.recv() => break,
+                () = hangup.recv() => reload(file, &app, &filter),
+            }
+        }
         tracing::info!("draining; a second signal forces the end");
         signals.force_on_next(|| {});
         if !app.drain().await {
@@ -33,6 +38,36 @@ pub(super) fn serve(file: &ConfigFile) -> Result<(), Failed> {
         tracing::info!("polytty has ended");
         Ok(())
     })
+}
+
+/// Reads the configuration again. One with mistakes changes nothing, and each of them is logged.
+fn reload(file: &ConfigFile, app: &App, filter: &LogFilter) {
+    let loaded = file.load().and_then(|loaded| {
+        loaded.verify_files().map_err(|mistakes| Failed::Config(mistakes.to_string()))?;
+        let reloaded = app.reload(&loaded.config).map_err(start_failed)?;
+        filter.set(&loaded.config.log.filter).map_err(Failed::Config)?;
+        Ok(reloaded)
+    });
+    match loaded {
+        Ok(reloaded) => {
+            app.metrics().reload("applied");
+            tracing::info!(changed = ?reloaded.applied, "the configuration was reloaded, certificates included");
+            if !reloaded.kept.is_empty() {
+                tracing::warn!(keys = ?reloaded.kept, "these have changed in the configuration and need a restart");
+            }
+        }
+        Err(failed) => {
+            app.metrics().reload("refused");
+            let mistakes = match failed {
+                Failed::Config(text) | Failed::Usage(text) => text,
+                Failed::Run(error) => format!("{error:#}"),
+            };
+            for mistake in mistakes.lines() {
+                tracing::error!(mistake = ?mistake, "the configuration has a mistake");
+            }
+            tracing::error!("nothing was reloaded; everything is as it was");
+        }
+    }
 }
 
 /// Tells every mistake of the configuration, and of the files that it names.

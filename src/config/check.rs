@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::checked::{
-    Config, DetachedOutput, Limits, Log, LogFormat, Recording, Screen, Server, Sessions, TicketStore, Tickets, Tls,
-    WhenDiskFull,
+    CertificateFiles, ClientAuth, Config, DetachedOutput, Limits, Log, LogFormat, Recording, Screen, Server, Sessions,
+    TicketStore, Tickets, Tls, WhenDiskFull,
 };
 use super::error::Problem;
 use super::identities::{jwt, key};
@@ -41,7 +41,8 @@ pub(super) fn config(root: &mut Section<'_>) -> Read<Config> {
     let recording = root.table("recording", recording);
     let log = root.table("log", log);
     let jwt = root.optional("jwt", |field| Section::of(&field, jwt));
-    let keys = root.entries("keys", key);
+    let has_client_ca = tls.as_ref().map_or(true, |tls| tls.client_ca.is_some());
+    let keys = root.entries("keys", |section| key(section, has_client_ca));
     // Where it is not known, nothing more is said of it.
     let can_record = recording.as_ref().map_or(true, |recording| recording.directory.is_some());
     let providers = root.entries("providers", |section| provider(section, can_record));
@@ -94,9 +95,31 @@ fn public_url(field: Field<'_>) -> Read<BaseUrl> {
 }
 
 fn tls(section: &mut Section<'_>) -> Read<Tls> {
+    let default = certificate(section);
+    let client_ca = section.optional("client_ca", |field| field.file());
+    let has_client_ca = client_ca.as_ref().map_or(true, Option::is_some);
+    let client_auth = section.or("client_auth", ClientAuth::Optional, |field| {
+        let auth = field.one_of(&[("optional", ClientAuth::Optional), ("required", ClientAuth::Required)])?;
+        if auth == ClientAuth::Required && !has_client_ca {
+            let rule =
+                "expected tls.client_ca to be set as well: there is nothing to verify certificates by".to_owned();
+            return Err(field.tell(Problem::Rule(rule)));
+        }
+        Ok(auth)
+    });
+    let more = section.or("certificates", Vec::new(), |field| {
+        let expected = "a list of tables with cert and key, each under its own [[tls.certificates]]";
+        field.list(expected, |item| Section::of(&item, certificate))
+    });
+    let mut certificates = vec![default?];
+    certificates.extend(more?);
+    Ok(Tls { certificates, client_ca: client_ca?, client_auth: client_auth? })
+}
+
+fn certificate(section: &mut Section<'_>) -> Read<CertificateFiles> {
     let cert = section.required("cert", "the path of a PEM file with the certificate chain", |field| field.file());
     let key = section.required("key", "the path of a PEM file with the private key", |field| field.file());
-    Ok(Tls { cert: cert?, key: key? })
+    Ok(CertificateFiles { cert: cert?, key: key? })
 }
 
 fn tickets(section: &mut Section<'_>) -> Read<Tickets> {

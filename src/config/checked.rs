@@ -14,14 +14,14 @@ use jsonwebtoken::Algorithm;
 
 use super::endpoint::Endpoint;
 use super::units::{BaseUrl, Origin};
-use crate::auth::{Rights, Scope};
+use crate::auth::{CertificateName, Rights, Scope};
 use crate::recording::WhenFull;
 use crate::recording::cast::Format;
 
 pub use providers::*;
 
 /// All of `proxy.toml`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// `[server]`
     pub server: Server,
@@ -46,7 +46,7 @@ pub struct Config {
 }
 
 /// `[server]`: where polytty listens and what it calls itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// The TLS listener. Default `127.0.0.1:8443`.
     pub listen: SocketAddr,
@@ -58,17 +58,38 @@ pub struct Server {
     pub origins: Vec<Origin>,
 }
 
-/// `[tls]`: the certificate chain and its key, PEM files. Both required.
-#[derive(Clone, Debug)]
+/// `[tls]`
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
+    /// `cert` and `key`, then `[[tls.certificates]]`. Never empty; the first is for whoever asks for no name, or for one
+    /// that none of them holds.
+    pub certificates: Vec<CertificateFiles>,
+    /// The roots by which certificates of clients are verified. Default none: clients are not asked for any.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client may come without one. Default `optional`.
+    pub client_auth: ClientAuth,
+}
+
+/// A certificate chain and its key, PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
     /// The chain, leaf first.
     pub cert: PathBuf,
     /// The private key.
     pub key: PathBuf,
 }
 
+/// `tls.client_auth`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// A client without a certificate gets in as far as TLS is concerned; one that shows a wrong one does not.
+    Optional,
+    /// Without a certificate there is no connection.
+    Required,
+}
+
 /// `[tickets]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tickets {
     /// How long a link can be used. Default `30s`, 1 s to 1 h.
     pub ttl: Duration,
@@ -87,7 +108,7 @@ pub enum TicketStore {
 }
 
 /// `[limits]`: what is refused, and at which number.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// TCP connections at once. Default 4096; above it, accepting waits.
     pub connections: u32,
@@ -110,7 +131,7 @@ pub struct Limits {
 }
 
 /// `[sessions]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sessions {
     /// How long a session without its client is kept. Default `60s`; `0s` ends it at once.
     pub detach_grace: Duration,
@@ -153,7 +174,7 @@ pub enum Screen {
 }
 
 /// `[recording]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recording {
     /// Where recordings are put. Without it, nothing can be recorded.
     pub directory: Option<PathBuf>,
@@ -189,7 +210,7 @@ pub enum WhenDiskFull {
 }
 
 /// `[log]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// A `tracing` filter, for example `info` or `polytty=debug`. Default `info`.
     pub filter: String,
@@ -206,13 +227,15 @@ pub enum LogFormat {
     Json,
 }
 
-/// `[[keys]]`: an API key, of which only the hash is known.
-#[derive(Clone, Debug)]
+/// `[[keys]]`: an API key, of which only the hash is known, or a client's certificate, or either. There is one of both.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// Names the key in logs and lists.
     pub name: String,
     /// SHA-256 of the whole key, as `polytty key new` prints it (`sha256:` and 64 hex digits).
-    pub hash: [u8; 32],
+    pub hash: Option<[u8; 32]>,
+    /// The certificate by which its holder may come instead.
+    pub certificate: Option<CertificateName>,
     /// What its holder may do. Default: mint, observe and end, at all providers, for any subject.
     pub rights: Rights,
     /// Until when it is good. Default: for ever.
@@ -220,7 +243,7 @@ pub struct Key {
 }
 
 /// `[jwt]`: the tokens of one issuer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Jwt {
     /// What `iss` has to be. Required.
     pub issuer: String,
@@ -247,7 +270,7 @@ pub struct Jwt {
 }
 
 /// `jwt.jwks`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JwkSource {
     /// A file, read now and then.
     File(PathBuf),

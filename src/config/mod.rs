@@ -43,6 +43,8 @@ use std::sync::Arc;
 pub use checked::*;
 pub use endpoint::Endpoint;
 pub use environment::Environment;
+pub(crate) use identities::sha256;
+
 pub use error::{Errors, Mistake, Place, Problem};
 pub use secret::Secret;
 pub use units::{Authority, BaseUrl, Origin};

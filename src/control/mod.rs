@@ -13,9 +13,10 @@ use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use polytty_dialect::Code;
 
-use crate::auth::{Identities, Identity, Refused, Scope, bearer};
+use crate::auth::{ClientCertificate, Identities, Identity, Refused, Scope, bearer};
 use crate::config::BaseUrl;
 use crate::limit::{MintRate, TooMany};
+use crate::live::Live;
 use crate::observe::Metrics;
 use crate::provider::Entry;
 use crate::recording::Recorder;
@@ -36,7 +37,7 @@ pub struct Api {
     /// Who may call.
     pub identities: Identities,
     /// How often links may be minted.
-    pub mint_rate: MintRate,
+    pub mint_rate: Live<MintRate>,
     /// What links are built from.
     pub public_url: BaseUrl,
     /// Counters.
@@ -56,7 +57,7 @@ impl Api {
         }
         let identity = match page {
             Some(page) => page,
-            None => match self.identify(request.headers()).await {
+            None => match self.identify(request.headers(), request.extensions().get()).await {
                 Ok(identity) => identity,
                 Err(reply) => return *reply,
             },
@@ -86,14 +87,23 @@ impl Api {
         }
     }
 
-    async fn identify(&self, headers: &HeaderMap) -> Result<Identity, Box<Reply>> {
+    /// Who asks: by `Authorization`, or else by the certificate of its connection.
+    async fn identify(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&ClientCertificate>,
+    ) -> Result<Identity, Box<Reply>> {
         let refused = match bearer(headers) {
             Some(Ok(presented)) => match self.identities.identify(presented).await {
                 Ok(identity) => return Ok(identity),
                 Err(refused) => Some(refused),
             },
             Some(Err(())) => Some(Refused::Malformed),
-            None => None,
+            None => match certificate.and_then(|shown| self.identities.certificate(shown)) {
+                Some(Ok(identity)) => return Ok(identity),
+                Some(Err(refused)) => Some(refused),
+                None => None,
+            },
         };
         if refused == Some(Refused::NoKeys) {
             let problem = Problem::new(Code::StoreUnavailable, Refused::NoKeys.message());
@@ -120,7 +130,7 @@ impl Api {
         let detail = format!("too many links in too short a time; try again in {seconds} s");
         let reply = Problem::new(Code::RateLimited, detail).reply();
         let reply = with(reply, header::RETRY_AFTER, &seconds.to_string());
-        let reply = with(reply, HeaderName::from_static("ratelimit-policy"), &self.mint_rate.policy());
+        let reply = with(reply, HeaderName::from_static("ratelimit-policy"), &self.mint_rate.get().policy());
         with(reply, HeaderName::from_static("ratelimit"), &format!("\"mint\";r=0;t={seconds}"))
     }
 }

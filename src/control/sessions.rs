@@ -84,7 +84,7 @@ impl Api {
             Ok(spec) => spec,
             Err(problem) => return problem.reply(),
         };
-        if let Err(too_many) = self.mint_rate.check(by) {
+        if let Err(too_many) = self.mint_rate.get().check(by) {
             return self.minted_too_often(too_many);
         }
         let provider = spec.provider.name().to_owned();
@@ -158,7 +158,7 @@ impl Api {
             RoleBody::Writer => Role::Writer,
             RoleBody::Viewer => Role::Viewer,
         };
-        if let Err(too_many) = self.mint_rate.check(by) {
+        if let Err(too_many) = self.mint_rate.get().check(by) {
             return self.minted_too_often(too_many);
         }
         // A session waits for its writer, and for nobody who only watches.

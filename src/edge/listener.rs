@@ -24,6 +24,7 @@ use super::guard::{Guard, Timing};
 use super::pages::Pages;
 use crate::config::{BaseUrl, Limits, Origin};
 use crate::control::Api;
+use crate::live::Live;
 use crate::respond::Reply;
 
 /// What the kernel may hold for a client that does not read, in bytes (the kernel doubles it for its own accounting).
@@ -46,9 +47,9 @@ pub struct Edge {
     /// How clients reach us: the only `Host` that is served.
     pub public_url: BaseUrl,
     /// Origins whose pages may attach; that of `public_url` is always among them.
-    pub origins: Vec<Origin>,
+    pub origins: Live<Vec<Origin>>,
     /// Bounds and deadlines.
-    pub limits: Limits,
+    pub limits: Live<Limits>,
     /// The largest message of a client.
     pub max_message: usize,
     /// The cookie that holds a browser's token, where one may.
@@ -56,7 +57,7 @@ pub struct Edge {
     /// The demo page, where there is one.
     pub pages: Option<Pages>,
     /// TLS.
-    pub tls: TlsAcceptor,
+    pub tls: Live<TlsAcceptor>,
     /// Connections, upgraded ones and those being turned away included.
     pub tasks: TaskTracker,
     /// Tells every connection to finish.
@@ -82,7 +83,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 impl Edge {
     /// Accepts until told to drain. Accepting and spawning is all that happens in this loop.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(self.limits.connections as usize));
+        let places = Arc::new(Semaphore::new(self.limits.get().connections as usize));
         let mut warned: Option<Instant> = None;
         loop {
             let accepted = tokio::select! {
@@ -107,7 +108,8 @@ impl Edge {
 
     async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
         let _ = stream.set_nodelay(true);
-        let handshake = timeout(self.limits.handshake_timeout, self.tls.accept(stream)).await;
+        let limits = self.limits.get();
+        let handshake = timeout(limits.handshake_timeout, self.tls.get().accept(stream)).await;
         let stream = match handshake {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -119,16 +121,20 @@ impl Edge {
                 return;
             }
         };
-        let timing = Timing { request: self.limits.request_timeout, keep_alive: self.limits.keep_alive };
+        let certificate = super::tls::client_certificate(stream.get_ref().1);
+        let timing = Timing { request: limits.request_timeout, keep_alive: limits.keep_alive };
         let guarded = Guard::new(Connection { stream, _place: place }, timing);
         let edge = &self;
-        let service = service_fn(move |request: Request<Incoming>| async move {
-            Ok::<Reply, Infallible>(edge.route(request, peer).await)
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(certificate) = &certificate {
+                request.extensions_mut().insert(certificate.clone());
+            }
+            async move { Ok::<Reply, Infallible>(edge.route(request, peer).await) }
         });
         let mut http = http1::Builder::new();
         // The guard keeps the time of heads and bodies; hyper's own timer only backs it up.
         http.timer(TokioTimer::new())
-            .header_read_timeout(self.limits.keep_alive + self.limits.request_timeout * 2)
+            .header_read_timeout(limits.keep_alive + limits.request_timeout * 2)
             .max_buf_size(64 * 1024)
             .half_close(true);
         let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(guarded), service).with_upgrades());

@@ -13,7 +13,7 @@ mod upgrade;
 
 pub use listener::{Edge, bind};
 pub use pages::{DemoProvider, Pages};
-pub use tls::{TlsError, acceptor};
+pub use tls::{TlsError, TlsErrors, acceptor};
 
 use std::io;
 use std::pin::Pin;

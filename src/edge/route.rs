@@ -53,10 +53,10 @@ impl Edge {
         }
         if path == "/openapi.json" || path.starts_with("/v1/") {
             let page = self.pages.as_ref().and_then(|pages| pages.identify(request.headers(), request.method(), from));
-            return self.api.handle(request, page, self.limits.body).await;
+            return self.api.handle(request, page, self.limits.get().body).await;
         }
         if let Some(pages) = &self.pages {
-            return pages.handle(request, from, self.limits.body).await;
+            return pages.handle(request, from, self.limits.get().body).await;
         }
         Problem::new(Code::NotFound, "there is nothing at this path").reply()
     }
@@ -75,7 +75,7 @@ impl Edge {
             From::Stranger
         } else if origin == self.public_url.origin().as_str() {
             From::Home
-        } else if self.origins.iter().any(|allowed| allowed.as_str() == origin) {
+        } else if self.origins.get().iter().any(|allowed| allowed.as_str() == origin) {
             From::Friend
         } else {
             From::Stranger

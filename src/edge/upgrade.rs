@@ -16,7 +16,7 @@ use super::guard::Guard;
 use super::handshake::{Handshake, Offer};
 use super::route::From;
 use super::{Connection, Edge};
-use crate::auth::{Refused, bearer, cookie};
+use crate::auth::{ClientCertificate, Refused, bearer, cookie};
 use crate::respond::{Problem, Reply, closing};
 use crate::session::{Arrival, Attachment, ClientIo};
 use crate::socket::{self, Socket};
@@ -70,7 +70,7 @@ impl Edge {
             let refusal = Refusal { code: Code::BadMessage, message };
             return self.refuse(&handshake, subprotocol, dialect, refusal, upgrading, from, peer);
         };
-        let subject = match self.who(&handshake, request.headers()).await {
+        let subject = match self.who(&handshake, request.headers(), request.extensions().get()).await {
             Ok(subject) => subject,
             Err(refused) => {
                 let refusal = Refusal { code: Code::Unauthenticated, message: refused.message() };
@@ -92,10 +92,15 @@ impl Edge {
         }
     }
 
-    /// As whom a client shows itself: by its `Authorization`, an item of its subprotocols, or a cookie, in this order.
-    /// `None` when it does not, or has a key that is nobody's in particular. A browser sends a cookie whether it is
-    /// wanted or not, so one that is no good counts as none.
-    async fn who(&self, handshake: &Handshake, headers: &HeaderMap) -> Result<Option<Arc<str>>, Refused> {
+    /// As whom a client shows itself: by its `Authorization`, an item of its subprotocols, a cookie, or the certificate
+    /// of its connection, in this order. `None` when it does not, or has a key that is nobody's in particular. A browser
+    /// sends cookies and certificates whether they are wanted or not, so one that is no good counts as none.
+    async fn who(
+        &self,
+        handshake: &Handshake,
+        headers: &HeaderMap,
+        certificate: Option<&ClientCertificate>,
+    ) -> Result<Option<Arc<str>>, Refused> {
         let shown = match bearer(headers) {
             Some(field) => Some(field.map_err(|()| Refused::Malformed)?),
             None => handshake.token(),
@@ -103,9 +108,12 @@ impl Edge {
         let identity = match shown {
             Some(shown) => self.api.identities.identify(shown).await?,
             None => {
-                let cookie = self.cookie.as_deref().and_then(|name| cookie(headers, name));
-                let Some(cookie) = cookie else { return Ok(None) };
-                let Ok(identity) = self.api.identities.identify(cookie).await else { return Ok(None) };
+                let by_cookie = match self.cookie.as_deref().and_then(|name| cookie(headers, name)) {
+                    Some(cookie) => self.api.identities.identify(cookie).await.ok(),
+                    None => None,
+                };
+                let by_certificate = || self.api.identities.certificate(certificate?)?.ok();
+                let Some(identity) = by_cookie.or_else(by_certificate) else { return Ok(None) };
                 identity
             }
         };
@@ -123,7 +131,7 @@ impl Edge {
     ) {
         let arrival = Arrival { offset, resumes: grant.resumes(), owner: grant.purpose().owner.clone() };
         let client = self.client(upgrading, dialect, grant.purpose().role, arrival);
-        let upgraded = timeout(self.limits.request_timeout, client);
+        let upgraded = timeout(self.limits.get().request_timeout, client);
         let Ok(Some(client)) = upgraded.await else {
             tracing::debug!(peer = %peer, session = %grant.purpose().session, "a client left before its upgrade");
             return;

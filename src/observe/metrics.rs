@@ -22,6 +22,7 @@ pub struct Metrics {
     recording_pauses: AtomicU64,
     recordings_failed: DashMap<&'static str, u64>,
     recordings_deleted: DashMap<&'static str, u64>,
+    reloads: DashMap<&'static str, u64>,
 }
 
 impl Metrics {
@@ -100,6 +101,11 @@ impl Metrics {
         *self.recordings_deleted.entry(reason).or_default() += 1;
     }
 
+    /// SIGHUP asked for another configuration, and this came of it: `applied` or `refused`.
+    pub fn reload(&self, result: &'static str) {
+        *self.reloads.entry(result).or_default() += 1;
+    }
+
     /// The text format of Prometheus, version 0.0.4. `sessions` is how many there are now.
     #[must_use]
     pub fn render(&self, sessions: usize) -> String {
@@ -141,6 +147,8 @@ impl Metrics {
         family("recordings_failed_total", "counter", "Recordings that ended before their session, by reason.", failed);
         let deleted = by_reason(&self.recordings_deleted);
         family("recording_parts_deleted_total", "counter", "Parts of recordings deleted, by reason.", deleted);
+        let reloads = self.reloads.iter().map(|entry| (format!("{{result=\"{}\"}}", entry.key()), *entry.value()));
+        family("config_reloads_total", "counter", "Reloads that SIGHUP asked for, by result.", reloads.collect());
         text
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on fails here and now")]
 
 mod api;
+mod certificates;
 mod cli;
 mod common;
 mod connect;
@@ -13,6 +14,7 @@ mod identities;
 mod issuer;
 mod links;
 mod recording;
+mod reload;
 mod shared;
 mod signing;
 mod stalled;

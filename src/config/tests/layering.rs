@@ -92,7 +92,7 @@ fn without_a_file_the_environment_must_suffice() {
     let loaded = load_with(None, &enough, &[&none]).unwrap();
     assert_eq!(loaded.file, None);
     assert_eq!(
-        (loaded.config.tls.cert.to_str(), loaded.config.tls.key.to_str()),
+        (loaded.config.tls.certificates[0].cert.to_str(), loaded.config.tls.certificates[0].key.to_str()),
         (Some("certs/c.pem"), Some("/k.pem"))
     );
     let [shell] = loaded.config.providers.as_slice() else { panic!("one provider") };
@@ -241,6 +241,6 @@ fn a_quoted_key_is_no_path() {
 fn paths_start_at_the_directory_of_the_file() {
     let home = Home::new(&REQUIRED.replace("k.pem", "/abs/k.pem"));
     let config = home.load(&[("POLYTTY__TLS__CERT", "sub/c.pem")]).unwrap().config;
-    assert_eq!(config.tls.cert, home.path("sub/c.pem"));
-    assert_eq!(config.tls.key, Path::new("/abs/k.pem"));
+    assert_eq!(config.tls.certificates[0].cert, home.path("sub/c.pem"));
+    assert_eq!(config.tls.certificates[0].key, Path::new("/abs/k.pem"));
 }

@@ -234,12 +234,44 @@ fn http_leads_to_private_addresses_only() {
 }
 
 #[test]
+fn a_certificate_of_a_client_needs_roots_to_verify_it_by_and_goes_instead_of_a_hash() {
+    let key = "[[keys]]\nname = \"ci\"\n";
+    let named = format!("{key}certificate = \"spiffe://example.com/ci\"\n");
+    assert_eq!(
+        one(&named),
+        "proxy.toml:8:15: tls.client_ca: required: expected the path of a PEM file with the roots that certificates of \
+         clients are verified by, found nothing"
+    );
+    let told = one(&format!("client_ca = \"c.pem\"\n{key}"));
+    assert!(told.starts_with("proxy.toml:7:1: keys.ci.hash: required: expected \"sha256:\" and 64"), "{told}");
+    let told = one(&format!("client_ca = \"c.pem\"\n{key}certificate = \"CN=ci\""));
+    assert!(told.starts_with("proxy.toml:9:15: keys.ci.certificate: expected \"sha256:\" and 64"), "{told}");
+    let told = one("client_auth = \"required\"\n");
+    assert!(told.starts_with("proxy.toml:6:15: tls.client_auth: expected tls.client_ca to be set as well"), "{told}");
+    let config = config(&format!("client_ca = \"c.pem\"\n{named}"), &[]);
+    assert_eq!(config.keys[0].hash, None);
+}
+
+#[test]
+fn further_certificates_are_told_apart_by_their_places_and_may_come_from_a_variable() {
+    let pair = "[[tls.certificates]]\ncert = \"a.pem\"\nkey = \"a.key\"\n";
+    let told = mistakes(&format!("{pair}[[tls.certificates]]\ncert = 1\n"), &[]);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("proxy.toml:9:1: tls.certificates[1].key: required: expected the path"), "{told:?}");
+    assert!(told[1].starts_with("proxy.toml:10:8: tls.certificates[1].cert: expected the path"), "{told:?}");
+    let variable = "[{ cert = \"b.pem\", key = \"b.key\" }, { cert = \"c.pem\", key = \"c.key\" }]";
+    let config = config(pair, &[("POLYTTY__TLS__CERTIFICATES", variable)]);
+    assert_eq!(config.tls.certificates.len(), 3);
+    assert!(config.tls.certificates[2].key.ends_with("c.key"));
+}
+
+#[test]
 fn names_are_unique_in_their_list_only() {
     let hash = format!("hash = \"sha256:{}\"\n", "0aF".repeat(22).split_at(64).0);
     let local = "kind = \"local\"\ncommands = [[\"sh\"]]\n";
     let key = |name: &str| format!("[[keys]]\nname = \"{name}\"\n{hash}");
     let config = config(&format!("{}{}[[providers]]\nname = \"a\"\n{local}", key("a"), key("b")), &[]);
-    assert_eq!((config.keys.len(), config.keys[0].hash[..3].to_vec()), (2, vec![0x0a, 0xf0, 0xaf]));
+    assert_eq!((config.keys.len(), config.keys[0].hash.unwrap()[..3].to_vec()), (2, vec![0x0a, 0xf0, 0xaf]));
     let told = mistakes(&[key("a"), key("b"), key("a"), key("a")].concat(), &[]);
     for (mistake, line) in told.iter().zip([13, 16]) {
         let expected = "keys.a.name: a second entry of this name; the first is at proxy.toml:7:8, and names are unique";

@@ -25,7 +25,7 @@ pub(crate) use client::{Client, Closed, Connect};
 pub(crate) use demo::Demo;
 pub(crate) use relay::Relay;
 pub(crate) use served::Served;
-pub(crate) use site::{Answer, Link, Site};
+pub(crate) use site::{Answer, Link, Shown, Site};
 pub(crate) use terminal::Terminal;
 
 /// How long anything may take before a test says that it does not happen.

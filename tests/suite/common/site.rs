@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,7 +23,14 @@ pub(crate) struct Site {
     pub(crate) key: String,
     /// What a session at each provider is opened with.
     targets: Vec<(String, Value)>,
+    root: CertificateDer<'static>,
     tls: TlsConnector,
+}
+
+/// A certificate that a client shows.
+pub(crate) struct Shown {
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) key: PrivateKeyDer<'static>,
 }
 
 /// A minted link.
@@ -55,7 +62,14 @@ impl Site {
         targets: Vec<(String, Value)>,
         root: CertificateDer<'static>,
     ) -> Self {
-        Self { address, key, targets, tls: trusting(root) }
+        let tls = trusting(root.clone(), None);
+        Self { address, key, targets, root, tls }
+    }
+
+    /// The same proxy, for a client that shows a certificate.
+    pub(crate) fn showing(&self, shown: Shown) -> Self {
+        let (key, targets, root) = (self.key.clone(), self.targets.clone(), self.root.clone());
+        Self { address: self.address, key, targets, tls: trusting(root.clone(), Some(shown)), root }
     }
 
     /// What a session at this provider is opened with.
@@ -181,14 +195,17 @@ pub(crate) async fn metrics(admin: SocketAddr) -> String {
     answer
 }
 
-fn trusting(root: CertificateDer<'static>) -> TlsConnector {
+fn trusting(root: CertificateDer<'static>, shown: Option<Shown>) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(root).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let config = match shown {
+        Some(Shown { certificate, key }) => config.with_client_auth_cert(vec![certificate], key).unwrap(),
+        None => config.with_no_client_auth(),
+    };
     TlsConnector::from(Arc::new(config))
 }
