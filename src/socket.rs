@@ -26,6 +26,12 @@ pub use polytty_websocket::Role;
 /// What a message weighs at least of a turn, in bytes: one that carries nothing is no way around the turns of others.
 pub const MIN_MESSAGE: usize = 64;
 
+/// What [`Incoming::Lost`] says of a peer that takes for ever to send a message.
+pub const TOO_SLOW: &str = "a message did not arrive in time";
+
+/// The least that a peer has to send of a message that it has begun, in bytes a second, once its patience is used up.
+const MIN_RATE: u64 = 1024;
+
 /// What [`Incoming::Lost`] says of a peer that is there no more, or no longer answers.
 pub const NO_PONG: &str = "nobody answered a ping";
 
@@ -79,6 +85,18 @@ pub struct Socket<S> {
     /// The peer has sent its Close: ours is on the way, and nothing can follow it.
     closed: bool,
     failed: Option<String>,
+    /// How long a message may take to arrive; for ever without it.
+    patience: Option<Duration>,
+    begun: Option<Begun>,
+}
+
+/// A message of which a part has come.
+#[derive(Clone, Copy)]
+struct Begun {
+    /// When reading first had to wait for the rest.
+    at: Instant,
+    /// What had been read of the connection by then.
+    read: u64,
 }
 
 struct Pinged {
@@ -100,7 +118,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             deaf: false,
             closed: false,
             failed: None,
+            patience: None,
+            begun: None,
         }
+    }
+
+    /// Gives the peer so long for each message, from where its first byte was read, and a second more for each KiB that
+    /// comes. A peer that is slower is lost.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
     }
 
     /// The next data message, or how it ended. Answers pings and keeps its own liveness.
@@ -125,10 +153,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 (Poll::Pending, Some(why)) if has_budget_remaining() => {
                     return Poll::Ready(Incoming::Lost(why.clone()));
                 }
-                (Poll::Pending, _) => return Poll::Pending,
+                (Poll::Pending, _) => return self.poll_unfinished(cx),
             };
             self.heard = Instant::now();
-            self.pinged = None;
+            (self.pinged, self.begun) = (None, None);
             let over = match received {
                 Received::Message(kind, payload) => return Poll::Ready(Incoming::Message(kind, payload)),
                 Received::Ping(_) => {
@@ -150,6 +178,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             self.deaf = true;
             return Poll::Ready(over);
         }
+    }
+
+    /// Nothing more has come: ready when a message that was begun has taken too long.
+    fn poll_unfinished(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let Some(patience) = self.patience.filter(|_| self.wire.is_unfinished()) else { return Poll::Pending };
+        let (now, read) = (Instant::now(), self.wire.stream().read());
+        let begun = self.begun.get_or_insert(Begun { at: now, read });
+        let deadline = begun.at + patience + Duration::from_secs((read - begun.read) / MIN_RATE);
+        if now >= deadline {
+            self.deaf = true;
+            return Poll::Ready(Incoming::Lost(TOO_SLOW.to_owned()));
+        }
+        if self.alarm.deadline() > deadline {
+            self.alarm.as_mut().reset(deadline);
+            // To be woken by it. What it is for besides is looked at when it goes off.
+            let _ = self.alarm.as_mut().poll_elapsed(cx);
+        }
+        Poll::Pending
+    }
+
+    /// Says that the peer is not being read at the moment: what of a message does not come meanwhile is not its fault.
+    pub fn pause(&mut self) {
+        self.begun = None;
     }
 
     /// Queues messages. Call it only after [`Socket::poll_flushed`] was ready, so that at most one turn waits.
@@ -262,6 +313,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Keeps the connection warm while nobody reads from it. A peer whose answers we do not read cannot be called
     /// silent, so nothing is found out here; see [`Socket::failure`].
     pub fn poll_idle(&mut self, cx: &mut Context<'_>) {
+        self.pause();
         while self.alarm.as_mut().poll_elapsed(cx).is_ready() {
             let now = Instant::now();
             if self.wire.is_flushed() && self.failed.is_none() {
@@ -409,6 +461,62 @@ mod tests {
         let told = timeout(Duration::from_secs(240), serving).await;
         assert!(told.is_err(), "{told:?}");
         slow.abort();
+    }
+
+    /// Sends a message of so many bytes, one every so often, and returns what came of it and when.
+    async fn dribble(bytes: usize, every: Duration) -> (Incoming, Duration) {
+        let (ours, mut theirs) = duplex(4096);
+        let patience = Duration::from_secs(30);
+        let mut server = Socket::new(ours, b"", options(Role::Server)).with_patience(patience);
+        let started = Instant::now();
+        tokio::spawn(async move {
+            let mut frame = vec![0x82, 0xfe, (bytes >> 8) as u8, bytes as u8, 0, 0, 0, 0];
+            frame.resize(frame.len() + bytes, b'x');
+            for byte in frame {
+                if theirs.write_all(&[byte]).await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(every).await;
+            }
+            std::future::pending::<()>().await;
+        });
+        let came = timeout(Duration::from_secs(3600), recv(&mut server)).await.unwrap();
+        (came, started.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_comes_a_byte_a_second_is_not_waited_for_and_a_slow_line_is() {
+        let (came, took) = dribble(1000, Duration::from_secs(1)).await;
+        assert!(matches!(came, Incoming::Lost(ref why) if why == TOO_SLOW), "{came:?}");
+        assert_eq!(took.as_secs(), 30);
+        let (came, _) = dribble(1000, Duration::from_millis(28)).await;
+        assert!(matches!(came, Incoming::Message(..)), "{came:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fragments_without_an_end_and_half_a_header_are_messages_that_do_not_end() {
+        for begun in [&[0x01, 0x80, 0, 0, 0, 0][..], &[0x82][..], &[0x82, 0xfe, 1][..]] {
+            let (ours, mut theirs) = duplex(4096);
+            let mut server = Socket::new(ours, b"", options(Role::Server)).with_patience(Duration::from_secs(3));
+            theirs.write_all(begun).await.unwrap();
+            let started = Instant::now();
+            let came = timeout(Duration::from_secs(3600), recv(&mut server)).await.unwrap();
+            assert!(matches!(came, Incoming::Lost(ref why) if why == TOO_SLOW), "{begun:?}: {came:?}");
+            assert_eq!(started.elapsed().as_secs(), 3);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_in_which_nobody_reads_is_not_the_peers() {
+        let (ours, mut theirs) = duplex(4096);
+        let mut server = Socket::new(ours, b"", options(Role::Server)).with_patience(Duration::from_secs(30));
+        theirs.write_all(&[0x82, 0x82, 0, 0, 0, 0, b'a']).await.unwrap();
+        assert!(timeout(Duration::from_secs(20), recv(&mut server)).await.is_err());
+        server.pause();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!(timeout(Duration::from_secs(1), recv(&mut server)).await.is_err());
+        theirs.write_all(b"b").await.unwrap();
+        assert!(matches!(recv(&mut server).await, Incoming::Message(_, got) if got == "ab"));
     }
 
     #[tokio::test(start_paused = true)]

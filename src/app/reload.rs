@@ -103,6 +103,7 @@ fn limits(reloaded: &mut Reloaded, running: &mut Limits, new: &Limits, edge: &Ed
         connections,
         handshake_timeout,
         request_timeout,
+        message_timeout,
         keep_alive,
         body,
         mints_per_second,
@@ -113,6 +114,7 @@ fn limits(reloaded: &mut Reloaded, running: &mut Limits, new: &Limits, edge: &Ed
     let mint = (running.mints_per_second, running.mint_burst);
     reloaded.apply("limits.handshake_timeout", &mut running.handshake_timeout, handshake_timeout, |_| {});
     reloaded.apply("limits.request_timeout", &mut running.request_timeout, request_timeout, |_| {});
+    reloaded.apply("limits.message_timeout", &mut running.message_timeout, message_timeout, |_| {});
     reloaded.apply("limits.keep_alive", &mut running.keep_alive, keep_alive, |_| {});
     reloaded.apply("limits.body", &mut running.body, body, |_| {});
     reloaded.apply("limits.mints_per_second", &mut running.mints_per_second, mints_per_second, |_| {});

@@ -52,7 +52,7 @@ impl Hangup {
     /// Waits for the next one; several that come at once count as one.
     pub(super) async fn recv(&mut self) {
         if self.0.recv().await.is_none() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

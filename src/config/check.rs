@@ -135,6 +135,7 @@ fn limits(section: &mut Section<'_>) -> Read<Limits> {
     let connections = section.or("connections", 4096, count);
     let handshake_timeout = section.or("handshake_timeout", Duration::from_secs(10), timeout);
     let request_timeout = section.or("request_timeout", Duration::from_secs(10), timeout);
+    let message_timeout = section.or("message_timeout", Duration::from_secs(30), timeout);
     let keep_alive = section.or("keep_alive", MINUTE, timeout);
     let body = section.or("body", 64 * KIB, |field| field.size(KIB..=16 * MIB));
     let mints_per_second = section.or("mints_per_second", 20, count);
@@ -145,6 +146,7 @@ fn limits(section: &mut Section<'_>) -> Read<Limits> {
         connections: connections?,
         handshake_timeout: handshake_timeout?,
         request_timeout: request_timeout?,
+        message_timeout: message_timeout?,
         keep_alive: keep_alive?,
         body: body?,
         mints_per_second: mints_per_second?,

@@ -116,6 +116,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// From the first byte of a request to the end of its head, and the same again for its body. Default `10s`.
     pub request_timeout: Duration,
+    /// How long a message of a client may take to arrive, and a second more for each KiB of it. Default `30s`.
+    pub message_timeout: Duration,
     /// How long an idle keep-alive connection is kept. Default `60s`.
     pub keep_alive: Duration,
     /// The largest body of an API request. Default `64KiB`.

@@ -200,7 +200,7 @@ impl Edge {
             pong_within: PONG_WITHIN,
         };
         let stream: ClientIo = Box::new(stream);
-        let socket = Socket::new(stream, &already_read, options);
+        let socket = Socket::new(stream, &already_read, options).with_patience(self.limits.get().message_timeout);
         Some(Attachment::new(socket, client_dialect(dialect)?, role, arrival))
     }
 }

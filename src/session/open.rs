@@ -113,6 +113,7 @@ impl<'a> Opening<'a> {
         while let Some(client) = &mut self.client {
             let flushed = client.poll_flushed(cx).is_ready();
             if self.early.input.len() >= EARLY_INPUT || !(flushed || client.has_room_for_replies()) {
+                client.socket().pause();
                 return Poll::Pending;
             }
             if taken >= EARLY_INPUT {

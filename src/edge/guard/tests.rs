@@ -149,6 +149,26 @@ async fn a_peer_that_reads_nothing_of_its_answer_is_cut() {
     assert_eq!((error.kind(), started.elapsed().as_secs()), (io::ErrorKind::TimedOut, 10));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_sips_its_answer_is_cut_and_a_slow_line_gets_all_of_it() {
+    for (sip, cut) in [(100, true), (2048, false)] {
+        let (ours, mut peer) = duplex(16);
+        let mut guard = Guard::new(ours, timing());
+        let sipping = tokio::spawn(async move {
+            let mut taken = vec![0; sip];
+            while peer.read_exact(&mut taken).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let started = Instant::now();
+        let wrote = guard.write_all(&[b'x'; 100_000]).await;
+        assert_eq!(wrote.is_err(), cut, "{sip} bytes a second: {wrote:?}");
+        let took = started.elapsed().as_secs();
+        assert!(if cut { (10..=12).contains(&took) } else { took > 40 }, "{took}");
+        sipping.abort();
+    }
+}
+
 #[tokio::test]
 async fn what_follows_an_upgrade_is_kept_for_the_new_protocol() {
     let (mut guard, mut peer) = pair();

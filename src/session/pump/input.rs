@@ -100,6 +100,7 @@ impl Pump<'_> {
                 break Read::More;
             }
             if !client.has_room_for_replies() && client.poll_flushed(cx).is_pending() {
+                client.socket().pause();
                 break Read::Wait;
             }
             let Poll::Ready(incoming) = client.socket().poll_recv(cx) else { break Read::Wait };
