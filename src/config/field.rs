@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::error::{Place, Problem};
 use super::layers::value_of_variable;
 use super::nearest::nearest;
@@ -177,6 +179,7 @@ impl<'c> Field<'c> {
         let path = self.context.resolve(file.text("the path of a file")?);
         match read_text(&path, SECRET_FILE_MAX) {
             Ok(text) => {
+                let text = Zeroizing::new(text);
                 let line = text.strip_suffix('\n').unwrap_or(&text);
                 self.secret_of(line.strip_suffix('\r').unwrap_or(line))
             }

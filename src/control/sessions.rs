@@ -202,11 +202,14 @@ impl Api {
             Some((_, Some(dialect))) => Some(dialect.name()),
             Some((_, None)) => return Err(bad("dialect: known are polytty.v1, operation and raw".to_owned())),
         };
-        if body.subject.as_ref().is_some_and(|subject| subject.is_empty() || subject.len() > MAX_TEXT) {
-            return Err(bad(format!("subject: 1 to {MAX_TEXT} bytes")));
+        if body.subject.as_ref().is_some_and(|subject| subject.is_empty() || !is_text(subject)) {
+            return Err(bad(format!("subject: 1 to {MAX_TEXT} bytes without control characters")));
         }
-        let labels = labels(body.labels)
-            .ok_or_else(|| bad(format!("labels: at most {MAX_LABELS}, with texts of at most {MAX_TEXT} bytes")))?;
+        let labels = labels(body.labels).ok_or_else(|| {
+            bad(format!(
+                "labels: at most {MAX_LABELS}, with texts of at most {MAX_TEXT} bytes without control characters"
+            ))
+        })?;
         let subject = match (body.subject, by.subject()) {
             (None, own) => own.cloned(),
             (Some(other), Some(own)) if *other != **own && !by.may(Scope::Admin) => {
@@ -246,10 +249,15 @@ fn labels(labels: Map<String, Value>) -> Option<Vec<(String, String)>> {
     labels
         .into_iter()
         .map(|(name, value)| match value {
-            Value::String(value) if name.len() <= MAX_TEXT && value.len() <= MAX_TEXT => Some((name, value)),
+            Value::String(value) if is_text(&name) && is_text(&value) => Some((name, value)),
             _ => None,
         })
         .collect()
+}
+
+/// Whether a text can be kept, and shown where it breaks no line.
+fn is_text(text: &str) -> bool {
+    text.len() <= MAX_TEXT && !text.contains(char::is_control)
 }
 
 fn no_session() -> Reply {

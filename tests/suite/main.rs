@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on fails here and now")]
 
 mod api;
+mod attacks;
 mod certificates;
 mod cli;
 mod common;

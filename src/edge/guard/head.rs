@@ -43,7 +43,8 @@ pub(super) fn too_large() -> Problem {
 /// Judges a head, its empty line included.
 pub(super) fn check(head: &[u8]) -> Result<Framing, Problem> {
     let bad = |detail: &str| Problem::new(Code::BadMessage, detail);
-    let head = std::str::from_utf8(head).map_err(|_| bad("a request head is ASCII"))?;
+    let head = std::str::from_utf8(head).ok().filter(|head| head.is_ascii());
+    let head = head.ok_or_else(|| bad("a request head is ASCII"))?;
     let head = head.strip_suffix("\r\n\r\n").ok_or_else(|| bad("lines of a request head end in CRLF"))?;
     if head.bytes().any(|byte| (byte < b' ' && !matches!(byte, b'\r' | b'\n' | b'\t')) || byte == 0x7f) {
         return Err(bad("a request head holds a control character"));
@@ -85,7 +86,7 @@ fn request_line(line: &str) -> Result<&str, Problem> {
     if version != "HTTP/1.1" {
         return Err(bad("only HTTP/1.1 is spoken here").status(StatusCode::HTTP_VERSION_NOT_SUPPORTED));
     }
-    if !target.starts_with('/') || target.contains('#') || !target.is_ascii() {
+    if !target.starts_with('/') || target.contains('#') {
         return Err(bad("the request target is a path that begins with a slash"));
     }
     Ok(method)

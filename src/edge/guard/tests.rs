@@ -68,6 +68,8 @@ async fn requests_that_could_be_read_in_two_ways_are_refused_with_the_right_stat
         (400, format!("GET / HTTP/1.1\r\n{host}X: a\rb\r\n\r\n")),
         (400, format!("GET / HTTP/1.1\r\n{host}X: a\0b\r\n\r\n")),
         (400, format!("GET / HTTP/1.1\r\n{host}nonsense\r\n\r\n")),
+        (400, format!("GET / HTTP/1.1\r\n{host}X: \u{e4}\r\n\r\n")),
+        (400, format!("GET /\u{e4} HTTP/1.1\r\n{host}\r\n")),
         (431, format!("GET / HTTP/1.1\r\n{host}X: {}\r\n\r\n", "x".repeat(MAX_HEAD))),
         (431, format!("GET / HTTP/1.1\r\n{host}{}\r\n", "X: 1\r\n".repeat(101))),
     ];
