@@ -8,6 +8,7 @@ mod certificates;
 mod cli;
 mod common;
 mod connect;
+mod descriptors;
 mod docs;
 mod endurance;
 mod faults;
