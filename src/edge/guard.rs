@@ -17,7 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::respond::Problem;
-use head::{Framing, find_end};
+#[cfg(feature = "fuzzing")]
+pub(super) use head::check;
+pub(super) use head::{Framing, find_end};
 
 /// The largest head, in bytes.
 pub(super) const MAX_HEAD: usize = 16 * 1024;

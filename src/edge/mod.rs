@@ -3,6 +3,8 @@
 //! Accept → permit → TLS → request head → route. Every step has a deadline and a bound, and nothing is looked up before
 //! Host and Origin were found right.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod guard;
 mod handshake;
 mod listener;

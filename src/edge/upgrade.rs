@@ -206,7 +206,7 @@ impl Edge {
 }
 
 /// How much output a client says that it has (`?offset=N`). Other parameters mean nothing here.
-fn offset(query: Option<&str>) -> Result<Option<u64>, ()> {
+pub(super) fn offset(query: Option<&str>) -> Result<Option<u64>, ()> {
     let mut offsets = query.unwrap_or_default().split('&').filter_map(|pair| match pair.split_once('=') {
         Some(("offset", value)) => Some(value),
         None if pair == "offset" => Some(""),

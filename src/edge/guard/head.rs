@@ -11,7 +11,7 @@ const MAX_FIELDS: usize = 100;
 
 /// What stands behind a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(in crate::edge) enum Framing {
     /// A body of so many bytes, then the next request.
     Body(u64),
     /// Whatever the new protocol says.
@@ -20,7 +20,7 @@ pub(super) enum Framing {
 
 /// Where the head ends: behind the first empty line. A bare LF counts as an end of line here, so that a head which
 /// uses one is found and refused rather than waited for.
-pub(super) fn find_end(buffer: &[u8]) -> Option<usize> {
+pub(in crate::edge) fn find_end(buffer: &[u8]) -> Option<usize> {
     let mut line_start = 0;
     for (at, byte) in buffer.iter().enumerate() {
         if *byte == b'\n' {
@@ -41,7 +41,7 @@ pub(super) fn too_large() -> Problem {
 }
 
 /// Judges a head, its empty line included.
-pub(super) fn check(head: &[u8]) -> Result<Framing, Problem> {
+pub(in crate::edge) fn check(head: &[u8]) -> Result<Framing, Problem> {
     let bad = |detail: &str| Problem::new(Code::BadMessage, detail);
     let head = std::str::from_utf8(head).ok().filter(|head| head.is_ascii());
     let head = head.ok_or_else(|| bad("a request head is ASCII"))?;
