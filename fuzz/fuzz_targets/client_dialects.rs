@@ -1,4 +1,4 @@
-//! Messages of a client, in each dialect: a bad one appends nothing, and only a few bytes are carried over.
+//! Messages of a client, in each dialect: a bad one appends nothing, and input does not grow out of nothing.
 
 #![no_main]
 
@@ -17,8 +17,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             if client.decode(Message { kind, payload }, &mut input).is_err() {
                 assert_eq!(input.len(), had, "{name}: a bad message has appended something");
             }
-            assert!(input.len() - had <= payload.len(), "{name}: more came out than went in");
-            assert!(client.carried() <= 4, "{name}: {} carried", client.carried());
+            // What an earlier message left unfinished may come out as U+FFFD.
+            assert!(input.len() - had <= payload.len() + 3, "{name}: more came out than went in");
         }
     }
 });
