@@ -8,11 +8,14 @@ use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::{Frame, SizeHint};
+use hyper::body::{Frame, Incoming, SizeHint};
 use polytty_dialect::Code;
 use serde::Serialize;
 
 use crate::recording::Playback;
+
+/// Where the shared store is to blame, another try is worth it after so many seconds: that often it is connected to again.
+pub const STORE_RETRY: &str = "2";
 
 /// A response.
 pub type Reply = Response<Body>;
@@ -23,6 +26,8 @@ pub enum Body {
     Whole(Full<Bytes>),
     /// It is read from a disk while it is sent.
     Playback(Box<Playback>),
+    /// It comes from another replica while it is sent.
+    Relayed(Incoming),
 }
 
 impl Default for Body {
@@ -39,6 +44,7 @@ impl hyper::body::Body for Body {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::Playback(body) => Pin::new(body.as_mut()).poll_frame(cx),
+            Self::Relayed(body) => Pin::new(body).poll_frame(cx).map_err(io::Error::other),
         }
     }
 
@@ -46,6 +52,7 @@ impl hyper::body::Body for Body {
         match self {
             Self::Whole(body) => body.is_end_stream(),
             Self::Playback(_) => false,
+            Self::Relayed(body) => body.is_end_stream(),
         }
     }
 
@@ -53,6 +60,7 @@ impl hyper::body::Body for Body {
         match self {
             Self::Whole(body) => body.size_hint(),
             Self::Playback(_) => SizeHint::default(),
+            Self::Relayed(body) => body.size_hint(),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! order in which two ends part.
 
 mod meter;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::io;
@@ -25,6 +27,12 @@ pub use polytty_websocket::Role;
 
 /// What a message weighs at least of a turn, in bytes: one that carries nothing is no way around the turns of others.
 pub const MIN_MESSAGE: usize = 64;
+
+/// What [`Incoming::Lost`] says of a peer that takes for ever to send a message.
+pub const TOO_SLOW: &str = "a message did not arrive in time";
+
+/// The least that a peer has to send of a message that it has begun, in bytes a second, once its patience is used up.
+const MIN_RATE: u64 = 1024;
 
 /// What [`Incoming::Lost`] says of a peer that is there no more, or no longer answers.
 pub const NO_PONG: &str = "nobody answered a ping";
@@ -79,6 +87,18 @@ pub struct Socket<S> {
     /// The peer has sent its Close: ours is on the way, and nothing can follow it.
     closed: bool,
     failed: Option<String>,
+    /// How long a message may take to arrive; for ever without it.
+    patience: Option<Duration>,
+    begun: Option<Begun>,
+}
+
+/// A message of which a part has come.
+#[derive(Clone, Copy)]
+struct Begun {
+    /// When reading first had to wait for the rest.
+    at: Instant,
+    /// What had been read of the connection by then.
+    read: u64,
 }
 
 struct Pinged {
@@ -100,7 +120,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             deaf: false,
             closed: false,
             failed: None,
+            patience: None,
+            begun: None,
         }
+    }
+
+    /// Gives the peer so long for each message, from where its first byte was read, and a second more for each KiB that
+    /// comes. A peer that is slower is lost.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
     }
 
     /// The next data message, or how it ended. Answers pings and keeps its own liveness.
@@ -125,10 +155,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 (Poll::Pending, Some(why)) if has_budget_remaining() => {
                     return Poll::Ready(Incoming::Lost(why.clone()));
                 }
-                (Poll::Pending, _) => return Poll::Pending,
+                (Poll::Pending, _) => return self.poll_unfinished(cx),
             };
             self.heard = Instant::now();
-            self.pinged = None;
+            (self.pinged, self.begun) = (None, None);
             let over = match received {
                 Received::Message(kind, payload) => return Poll::Ready(Incoming::Message(kind, payload)),
                 Received::Ping(_) => {
@@ -150,6 +180,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             self.deaf = true;
             return Poll::Ready(over);
         }
+    }
+
+    /// Nothing more has come: ready when a message that was begun has taken too long.
+    fn poll_unfinished(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let Some(patience) = self.patience.filter(|_| self.wire.is_unfinished()) else { return Poll::Pending };
+        let (now, read) = (Instant::now(), self.wire.stream().read());
+        let begun = self.begun.get_or_insert(Begun { at: now, read });
+        let deadline = begun.at + patience + Duration::from_secs((read - begun.read) / MIN_RATE);
+        if now >= deadline {
+            self.deaf = true;
+            return Poll::Ready(Incoming::Lost(TOO_SLOW.to_owned()));
+        }
+        if self.alarm.deadline() > deadline {
+            self.alarm.as_mut().reset(deadline);
+            // To be woken by it. What it is for besides is looked at when it goes off.
+            let _ = self.alarm.as_mut().poll_elapsed(cx);
+        }
+        Poll::Pending
+    }
+
+    /// Says that the peer is not being read at the moment: what of a message does not come meanwhile is not its fault.
+    pub fn pause(&mut self) {
+        self.begun = None;
     }
 
     /// Queues messages. Call it only after [`Socket::poll_flushed`] was ready, so that at most one turn waits.
@@ -262,6 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Keeps the connection warm while nobody reads from it. A peer whose answers we do not read cannot be called
     /// silent, so nothing is found out here; see [`Socket::failure`].
     pub fn poll_idle(&mut self, cx: &mut Context<'_>) {
+        self.pause();
         while self.alarm.as_mut().poll_elapsed(cx).is_ready() {
             let now = Instant::now();
             if self.wire.is_flushed() && self.failed.is_none() {
@@ -323,174 +377,4 @@ fn lost(error: &io::Error) -> Incoming {
         io::ErrorKind::UnexpectedEof => "the TLS connection was cut without a farewell".to_owned(),
         _ => error.to_string(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
-
-    fn options(role: Role) -> Options {
-        Options { role, max_message: 1024, ping_every: Duration::from_secs(25), pong_within: Duration::from_secs(20) }
-    }
-
-    async fn pair() -> (Socket<DuplexStream>, Socket<DuplexStream>) {
-        let (a, b) = duplex(256 * 1024);
-        (Socket::new(a, b"", options(Role::Server)), Socket::new(b, b"", options(Role::Client)))
-    }
-
-    async fn recv(socket: &mut Socket<DuplexStream>) -> Incoming {
-        std::future::poll_fn(|cx| socket.poll_recv(cx)).await
-    }
-
-    fn outbox(texts: &[&str]) -> Outbox {
-        let mut outbox = Outbox::new();
-        for text in texts {
-            outbox.message(Kind::Text, |buffer| buffer.extend_from_slice(text.as_bytes()));
-        }
-        outbox
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_quiet_peer_that_answers_pings_is_kept_and_a_dead_one_is_found() {
-        let (mut server, mut client) = pair().await;
-        let answering = tokio::spawn(async move {
-            let started = Instant::now();
-            let waited = timeout(Duration::from_secs(120), recv(&mut client)).await;
-            assert!(waited.is_err(), "the server sends nothing but pings, got {waited:?}");
-            started.elapsed()
-        });
-        let lost = timeout(Duration::from_secs(600), recv(&mut server)).await.unwrap();
-        assert!(matches!(lost, Incoming::Ended | Incoming::Lost(_)), "{lost:?}");
-        assert!(answering.await.unwrap() >= Duration::from_secs(120));
-
-        let (mut server, silent) = pair().await;
-        let started = Instant::now();
-        let lost = recv(&mut server).await;
-        assert!(matches!(lost, Incoming::Lost(_)), "{lost:?}");
-        assert!(started.elapsed() <= Duration::from_secs(46), "{:?}", started.elapsed());
-        drop(silent);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn typing_into_a_dead_connection_does_not_keep_it() {
-        let (mut client, silent) = pair().await;
-        let started = Instant::now();
-        let lost = loop {
-            client.send(&outbox(&["key"]));
-            std::future::poll_fn(|cx| client.poll_flushed(cx)).await;
-            if let Ok(lost) = timeout(Duration::from_secs(3), recv(&mut client)).await {
-                break lost;
-            }
-            assert!(started.elapsed() < Duration::from_secs(120), "it is kept");
-        };
-        assert!(matches!(lost, Incoming::Lost(_)), "{lost:?}");
-        assert!(started.elapsed() <= Duration::from_secs(50), "{:?}", started.elapsed());
-        drop(silent);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_peer_that_takes_what_is_sent_to_it_slowly_is_kept_though_its_pong_is_late() {
-        let (ours, mut theirs) = duplex(64);
-        let mut server = Socket::new(ours, b"", options(Role::Server));
-        let text = "x".repeat(4000);
-        server.send(&outbox(&[&text]));
-        let slow = tokio::spawn(async move {
-            let mut taken = [0; 64];
-            loop {
-                tokio::time::sleep(Duration::from_secs(5)).await;
-                theirs.read_exact(&mut taken).await.unwrap();
-            }
-        });
-        let serving = std::future::poll_fn(|cx| {
-            let _ = server.poll_flushed(cx);
-            server.poll_recv(cx)
-        });
-        let told = timeout(Duration::from_secs(240), serving).await;
-        assert!(told.is_err(), "{told:?}");
-        slow.abort();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_that_nobody_reads_from_is_kept_warm_all_the_same() {
-        let (ours, mut theirs) = duplex(4096);
-        let mut server = Socket::new(ours, b"", options(Role::Server));
-        let idle = tokio::spawn(async move {
-            let idling = std::future::poll_fn(|cx| {
-                server.poll_idle(cx);
-                Poll::<()>::Pending
-            });
-            let _ = timeout(Duration::from_secs(110), idling).await;
-        });
-        let mut heard = Vec::new();
-        theirs.read_to_end(&mut heard).await.unwrap();
-        idle.await.unwrap();
-        assert_eq!(heard, [0x89, 0, 0x89, 0, 0x89, 0, 0x89, 0], "a ping every 25 s");
-    }
-
-    #[tokio::test]
-    async fn what_a_peer_sent_before_it_left_is_read_although_writing_to_it_fails() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut peer = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (ours, _) = listener.accept().await.unwrap();
-        let mut client = Socket::new(ours, b"", options(Role::Client));
-        peer.write_all(b"\x82\x04tail\x88\x02\x03\xe8").await.unwrap();
-        drop(peer);
-        // The first write draws a reset, a later one fails.
-        while client.failure().is_none() {
-            client.send(&outbox(&["keys"]));
-            std::future::poll_fn(|cx| client.poll_flushed(cx)).await;
-            tokio::task::yield_now().await;
-        }
-        let read = std::future::poll_fn(|cx| client.poll_recv(cx)).await;
-        assert!(matches!(read, Incoming::Message(Kind::Binary, ref tail) if tail == "tail"), "{read:?}");
-        let read = std::future::poll_fn(|cx| client.poll_recv(cx)).await;
-        assert!(matches!(read, Incoming::Closed(Some(1000))), "{read:?}");
-    }
-
-    #[tokio::test]
-    async fn everything_queued_arrives_before_the_close_and_its_reason_is_cut_to_size() {
-        let (mut server, mut client) = pair().await;
-        server.send(&outbox(&["one", "two"]));
-        let reason = "internal: ".to_owned() + &"ä".repeat(200);
-        let leaving = tokio::spawn(async move { server.leave(4500, &reason).await });
-        for text in ["one", "two"] {
-            assert!(matches!(recv(&mut client).await, Incoming::Message(Kind::Text, got) if got == text));
-        }
-        assert!(matches!(recv(&mut client).await, Incoming::Closed(Some(4500))));
-        client.part().await;
-        leaving.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_message_over_the_limit_is_told_apart_from_a_broken_frame_and_from_bad_text() {
-        for (bytes, code) in [
-            (&[0x82, 0xfe, 0x04, 0x01, 0, 0, 0, 0][..], 1009),
-            (&[0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0][..], 1009),
-            (&[0xf2, 0x80, 0, 0, 0, 0][..], 1002),
-            (&[0x82, 0x01, 0x41][..], 1002),
-            (&[0x81, 0x81, 0, 0, 0, 0, 0xff][..], 1007),
-        ] {
-            let (ours, mut theirs) = duplex(4096);
-            let mut server = Socket::new(ours, b"", options(Role::Server));
-            theirs.write_all(bytes).await.unwrap();
-            theirs.flush().await.unwrap();
-            let found = recv(&mut server).await;
-            assert!(matches!(found, Incoming::Broken(got, _) if got == code), "{bytes:?}: {found:?}");
-            let leaving = tokio::spawn(server.leave(code, "bad"));
-            let mut close = [0; 4];
-            theirs.read_exact(&mut close).await.unwrap();
-            assert_eq!((close[0], u16::from_be_bytes([close[2], close[3]])), (0x88, code));
-            drop(theirs);
-            leaving.await.unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn bytes_read_behind_the_handshake_belong_to_the_session() {
-        let (ours, _theirs) = duplex(64);
-        let early = Bytes::from_static(&[0x82, 0x81, 0, 0, 0, 0, b'x']);
-        let mut server = Socket::new(ours, &early, options(Role::Server));
-        assert!(matches!(recv(&mut server).await, Incoming::Message(Kind::Binary, got) if got == "x"));
-    }
 }

@@ -4,7 +4,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 
-use super::{Identity, NoRandomness, Refused, random_token};
+use super::{ClientCertificate, Identity, NoRandomness, Refused, random_token};
 use crate::config::Key;
 
 /// What every API key begins with, so that people and secret scanners recognise one.
@@ -35,15 +35,35 @@ impl Keys {
         let hash = digest(&SHA256, presented.as_bytes());
         let mut found = None;
         for (key, identity) in &self.0 {
-            if verify_slices_are_equal(&key.hash, hash.as_ref()).is_ok() {
+            let is_known = key.hash.is_some_and(|known| verify_slices_are_equal(&known, hash.as_ref()).is_ok());
+            if is_known {
                 found = Some((key, identity));
             }
         }
         match found {
             None => Err(Refused::Unknown),
-            Some((key, _)) if key.expires_at.is_some_and(|at| at <= now) => Err(Refused::Expired),
-            Some((_, identity)) => Ok(identity.clone()),
+            Some((key, identity)) => good(key, identity, now),
         }
+    }
+
+    /// Finds whose certificate this is: of several keys that name it, the first whose time is not over. `None` when
+    /// there is no such key.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Expired`]: the time of all of them is over at `now`.
+    pub fn certificate(&self, shown: &ClientCertificate, now: Timestamp) -> Option<Result<Identity, Refused>> {
+        let names_it = |(key, _): &&(Key, Identity)| key.certificate.as_ref().is_some_and(|name| name.is(shown));
+        let mut named = self.0.iter().filter(names_it).map(|(key, identity)| good(key, identity, now));
+        let first = named.next()?;
+        Some(first.or_else(|refused| named.find_map(Result::ok).ok_or(refused)))
+    }
+}
+
+fn good(key: &Key, identity: &Identity, now: Timestamp) -> Result<Identity, Refused> {
+    match key.expires_at {
+        Some(at) if at <= now => Err(Refused::Expired),
+        _ => Ok(identity.clone()),
     }
 }
 
@@ -69,7 +89,7 @@ mod tests {
 
     fn key(name: &str, hash: [u8; 32], expires_at: Option<&str>) -> Key {
         let expires_at = expires_at.map(|at| at.parse().unwrap());
-        Key { name: name.to_owned(), hash, rights: Rights::all(), expires_at }
+        Key { name: name.to_owned(), hash: Some(hash), certificate: None, rights: Rights::all(), expires_at }
     }
 
     fn at(text: &str) -> Timestamp {

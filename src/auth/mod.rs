@@ -1,16 +1,19 @@
 //! Who is asking: API keys, tokens, and the cookie of the demo page.
 
+mod certificate;
 mod door;
 mod identity;
 mod jwt;
 mod keys;
 mod presented;
 
+use crate::live::Live;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
+pub use certificate::{CertificateName, ClientCertificate};
 pub use door::{COOKIE, Door};
 pub use identity::{Identity, Rights, Scope, Scopes};
 pub use jwt::{Jwks, JwksError, Tokens};
@@ -19,7 +22,7 @@ pub use presented::{bearer, cookie};
 
 /// Everybody who may call.
 pub struct Identities {
-    keys: Keys,
+    keys: Live<Keys>,
     tokens: Option<Tokens>,
 }
 
@@ -58,11 +61,23 @@ impl Refused {
     }
 }
 
+impl Refused {
+    /// Whether it may have been made up. One that was good once, or will be, is none: a page that keeps on showing it must not
+    /// count against everybody behind its address.
+    #[must_use]
+    pub fn is_guess(self) -> bool {
+        match self {
+            Self::Unknown | Self::NotForUs | Self::Malformed => true,
+            Self::Expired | Self::NotYet | Self::NoSubject | Self::NoKeys => false,
+        }
+    }
+}
+
 impl Identities {
     /// Keys, and tokens where they are configured.
     #[must_use]
     pub fn new(keys: Keys, tokens: Option<Tokens>) -> Self {
-        Self { keys, tokens }
+        Self { keys: Live::new(keys), tokens }
     }
 
     /// Finds out who presents this.
@@ -75,8 +90,24 @@ impl Identities {
             Some(tokens) if !presented.starts_with(KEY_PREFIX) && presented.contains('.') => {
                 tokens.identify(presented).await
             }
-            _ => self.keys.identify(presented, Timestamp::now()),
+            _ => self.keys.get().identify(presented, Timestamp::now()),
         }
+    }
+}
+
+impl Identities {
+    /// Finds out who shows this certificate; `None` when no key names it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Expired`]
+    pub fn certificate(&self, shown: &ClientCertificate) -> Option<Result<Identity, Refused>> {
+        self.keys.get().certificate(shown, Timestamp::now())
+    }
+
+    /// Takes other keys from now on. Sessions that were made by those before go on.
+    pub fn replace_keys(&self, keys: Keys) {
+        self.keys.set(keys);
     }
 }
 

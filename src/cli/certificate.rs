@@ -92,12 +92,16 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
 
+    use crate::config::{CertificateFiles, ClientAuth, Tls};
+
     #[test]
     fn the_key_is_readable_by_its_owner_only_and_everything_goes_with_the_process() {
         let certificate = Certificate::make("terminals.example.com").unwrap();
         let key = certificate.key();
         assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
-        crate::edge::acceptor(&certificate.chain(), &key).unwrap();
+        let certificates = vec![CertificateFiles { cert: certificate.chain(), key: key.clone() }];
+        let tls = Tls { certificates, client_ca: None, client_auth: ClientAuth::Optional };
+        crate::edge::acceptor(&tls).unwrap();
         drop(certificate);
         assert!(!key.exists());
     }

@@ -68,7 +68,7 @@ impl Demo {
     async fn serve(self) -> Result<(), Failed> {
         let mut signals = Signals::with_hangup()?;
         let admin = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        let listeners = Listeners::bind(self.listen, Some(admin)).map_err(|error| {
+        let listeners = Listeners::bind(self.listen, Some(admin), None).map_err(|error| {
             let hint = "give another address with --listen, such as --listen 127.0.0.1:0 for a free port";
             anyhow::Error::from(error).context(hint)
         })?;

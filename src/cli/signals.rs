@@ -41,13 +41,18 @@ impl Signals {
     }
 }
 
-/// Keeps SIGHUP from ending the process: this version does not reload.
-pub(super) fn survive_hangup() -> anyhow::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            tracing::warn!("this version does not reload its configuration; restart it");
+/// SIGHUP, where it asks for a reload. From here on it no longer ends the process, also when nobody waits for it.
+pub(super) struct Hangup(Signal);
+
+impl Hangup {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// Waits for the next one; several that come at once count as one.
+    pub(super) async fn recv(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
         }
-    });
-    Ok(())
+    }
 }

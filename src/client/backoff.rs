@@ -5,26 +5,26 @@ use std::time::Duration;
 /// Waits that double from the first to the longest, each shortened by up to half, so that clients which were lost
 /// together do not come back together.
 #[derive(Clone, Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     most: Duration,
     next: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new(first: Duration, most: Duration) -> Self {
+    pub(crate) fn new(first: Duration, most: Duration) -> Self {
         Self { first, most, next: first.min(most) }
     }
 
     /// The next wait. `random` is any number, all equally likely.
-    pub(super) fn wait(&mut self, random: u16) -> Duration {
+    pub(crate) fn wait(&mut self, random: u16) -> Duration {
         let wait = self.next;
         self.next = wait.saturating_mul(2).min(self.most);
         wait.mul_f64(1.0 - f64::from(random) / f64::from(u16::MAX) / 2.0)
     }
 
     /// Begins anew.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.next = self.first.min(self.most);
     }
 }

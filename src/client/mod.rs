@@ -16,6 +16,7 @@ mod link;
 mod outcome;
 mod word;
 
+pub(crate) use backoff::Backoff;
 pub use connection::{ConnectError, Connection};
 pub use conversation::{Broken, Conversation, End, Event, Output, Resume, Verdict};
 pub use dialling::{Client, Options};

@@ -1,18 +1,23 @@
 //! From raw to checked: every key of every section, with its default and its range.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::checked::{
-    Config, DetachedOutput, Limits, Log, LogFormat, Recording, Screen, Server, Sessions, TicketStore, Tickets, Tls,
-    WhenDiskFull,
+    CertificateFiles, ClientAuth, Config, DetachedOutput, Limits, Log, LogFormat, Recording, Screen, Server, Sessions,
+    Tickets, Tls, WhenDiskFull,
 };
+use super::cluster::cluster;
 use super::error::Problem;
 use super::identities::{jwt, key};
 use super::providers::provider;
 use super::section::{Field, Read, Section};
+use super::store::{TicketStore, store};
 use super::units::{BaseUrl, Origin};
+use crate::limit::{PaceSettings, Rate};
 use crate::recording::WhenFull;
 use crate::recording::cast::Format;
 
@@ -40,8 +45,17 @@ pub(super) fn config(root: &mut Section<'_>) -> Read<Config> {
     let sessions = root.table("sessions", sessions);
     let recording = root.table("recording", recording);
     let log = root.table("log", log);
+    let has_redis = tickets.as_ref().map_or(true, |tickets| matches!(tickets.store, TicketStore::Redis(_)));
+    let cluster = root.optional("cluster", |field| {
+        if !has_redis {
+            let rule = "expected tickets.store to be a Redis, by which replicas know each other and each other's links";
+            return Err(field.tell(Problem::Rule(rule.to_owned())));
+        }
+        Section::of(&field, cluster)
+    });
     let jwt = root.optional("jwt", |field| Section::of(&field, jwt));
-    let keys = root.entries("keys", key);
+    let has_client_ca = tls.as_ref().map_or(true, |tls| tls.client_ca.is_some());
+    let keys = root.entries("keys", |section| key(section, has_client_ca));
     // Where it is not known, nothing more is said of it.
     let can_record = recording.as_ref().map_or(true, |recording| recording.directory.is_some());
     let providers = root.entries("providers", |section| provider(section, can_record));
@@ -53,6 +67,7 @@ pub(super) fn config(root: &mut Section<'_>) -> Read<Config> {
         sessions: sessions?,
         recording: recording?,
         log: log?,
+        cluster: cluster?,
         jwt: jwt?,
         keys: keys?,
         providers: providers?,
@@ -74,13 +89,35 @@ fn server(section: &mut Section<'_>) -> Read<Server> {
             item.parse::<Origin>("an origin such as https://app.example.com")
         })
     });
-    let server = Server { listen: listen?, public_url: public_url?, admin_listen: admin_listen?, origins: origins? };
+    let trusted_proxies = section.or("trusted_proxies", Vec::new(), |field| field.list(NETWORKS, network));
+    let proxy_protocol = section.field("proxy_protocol");
+    let server = Server {
+        listen: listen?,
+        public_url: public_url?,
+        admin_listen: admin_listen?,
+        origins: origins?,
+        trusted_proxies: trusted_proxies?,
+        proxy_protocol: proxy_protocol.as_ref().map_or(Ok(false), |field| field.flag())?,
+    };
+    if let Some(field) = proxy_protocol.filter(|_| server.proxy_protocol && server.trusted_proxies.is_empty()) {
+        let rule = "expected server.trusted_proxies to be set as well: nobody else's header is read".to_owned();
+        return Err(field.tell(Problem::Rule(rule)));
+    }
     match (admin_field, server.admin_listen) {
         (Some(field), Some(admin)) if admin == server.listen && admin.port() != 0 => {
             Err(field.tell(Problem::Rule("expected another address than that of server.listen".to_owned())))
         }
         _ => Ok(server),
     }
+}
+
+const NETWORKS: &str = r#"a list of addresses and networks such as ["10.0.0.0/8", "2001:db8::7"]"#;
+
+fn network(item: Field<'_>) -> Read<IpNet> {
+    let expected = r#"an IP address, or a network such as "10.0.0.0/8""#;
+    let text = item.text(expected)?;
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map(|network| network.trunc()).map_err(|_| item.wrong(expected))
 }
 
 const A_PUBLIC_URL: &str = "the https URL that clients use, such as https://terminals.example.com";
@@ -94,15 +131,37 @@ fn public_url(field: Field<'_>) -> Read<BaseUrl> {
 }
 
 fn tls(section: &mut Section<'_>) -> Read<Tls> {
+    let default = certificate(section);
+    let client_ca = section.optional("client_ca", |field| field.file());
+    let has_client_ca = client_ca.as_ref().map_or(true, Option::is_some);
+    let client_auth = section.or("client_auth", ClientAuth::Optional, |field| {
+        let auth = field.one_of(&[("optional", ClientAuth::Optional), ("required", ClientAuth::Required)])?;
+        if auth == ClientAuth::Required && !has_client_ca {
+            let rule =
+                "expected tls.client_ca to be set as well: there is nothing to verify certificates by".to_owned();
+            return Err(field.tell(Problem::Rule(rule)));
+        }
+        Ok(auth)
+    });
+    let more = section.or("certificates", Vec::new(), |field| {
+        let expected = "a list of tables with cert and key, each under its own [[tls.certificates]]";
+        field.list(expected, |item| Section::of(&item, certificate))
+    });
+    let mut certificates = vec![default?];
+    certificates.extend(more?);
+    Ok(Tls { certificates, client_ca: client_ca?, client_auth: client_auth? })
+}
+
+fn certificate(section: &mut Section<'_>) -> Read<CertificateFiles> {
     let cert = section.required("cert", "the path of a PEM file with the certificate chain", |field| field.file());
     let key = section.required("key", "the path of a PEM file with the private key", |field| field.file());
-    Ok(Tls { cert: cert?, key: key? })
+    Ok(CertificateFiles { cert: cert?, key: key? })
 }
 
 fn tickets(section: &mut Section<'_>) -> Read<Tickets> {
     let ttl = section.or("ttl", Duration::from_secs(30), |field| field.duration(SECOND..=HOUR));
     let resume_ttl = section.or("resume_ttl", HOUR, |field| field.duration(SECOND..=DAY));
-    let store = section.or("store", TicketStore::Memory, |field| field.one_of(&[("memory", TicketStore::Memory)]));
+    let store = store(section);
     Ok(Tickets { ttl: ttl?, resume_ttl: resume_ttl?, store: store? })
 }
 
@@ -110,25 +169,76 @@ fn limits(section: &mut Section<'_>) -> Read<Limits> {
     let timeout = |field: Field<'_>| field.duration(TIMEOUTS);
     let count = |field: Field<'_>| field.number(COUNTS);
     let connections = section.or("connections", 4096, count);
+    let connections_per_address = section.or("connections_per_address", 512, count);
+    let handshakes = rate(section, ["handshakes_per_second", "handshake_burst"], [50, 500]);
+    let requests = rate(section, ["requests_per_second", "request_burst"], [100, 500]);
+    let failures = section.or("failures", 10, count);
+    let lockouts = lockouts(section);
     let handshake_timeout = section.or("handshake_timeout", Duration::from_secs(10), timeout);
     let request_timeout = section.or("request_timeout", Duration::from_secs(10), timeout);
+    let message_timeout = section.or("message_timeout", Duration::from_secs(30), timeout);
     let keep_alive = section.or("keep_alive", MINUTE, timeout);
     let body = section.or("body", 64 * KIB, |field| field.size(KIB..=16 * MIB));
-    let mints_per_second = section.or("mints_per_second", 20, count);
-    let mint_burst = section.or("mint_burst", 100, count);
+    let mints = rate(section, ["mints_per_second", "mint_burst"], [20, 100]);
+    let subject_mints = rate(section, ["subject_mints_per_second", "subject_mint_burst"], [5, 50]);
+    let opens = rate(section, ["opens_per_second", "open_burst"], [20, 100]);
     let sessions = section.or("sessions", 4096, count);
+    let sessions_per_subject = section.or("sessions_per_subject", 100, count);
     let tickets = section.or("tickets", 16_384, count);
+    let pace = pace(section);
+    let (lockout, lockout_max) = lockouts?;
     Ok(Limits {
         connections: connections?,
+        connections_per_address: connections_per_address?,
+        handshakes: handshakes?,
+        requests: requests?,
+        failures: failures?,
+        lockout,
+        lockout_max,
         handshake_timeout: handshake_timeout?,
         request_timeout: request_timeout?,
+        message_timeout: message_timeout?,
         keep_alive: keep_alive?,
         body: body?,
-        mints_per_second: mints_per_second?,
-        mint_burst: mint_burst?,
+        mints: mints?,
+        subject_mints: subject_mints?,
+        opens: opens?,
         sessions: sessions?,
+        sessions_per_subject: sessions_per_subject?,
         tickets: tickets?,
+        pace: pace?,
     })
+}
+
+/// A rate by its two keys.
+fn rate(section: &mut Section<'_>, keys: [&'static str; 2], defaults: [u32; 2]) -> Read<Rate> {
+    let [per_second, burst] =
+        [0, 1].map(|which| section.or(keys[which], defaults[which], |field| field.number(COUNTS)));
+    Ok(Rate { per_second: per_second?, burst: burst? })
+}
+
+/// How long the first lock-out is, and the longest.
+fn lockouts(section: &mut Section<'_>) -> Read<(Duration, Duration)> {
+    let first_field = section.field("lockout");
+    let first = first_field.as_ref().map_or(Ok(Duration::from_secs(10)), |field| field.duration(SECOND..=DAY));
+    let longest_field = section.field("lockout_max");
+    let longest = longest_field.as_ref().map_or(Ok(15 * MINUTE), |field| field.duration(SECOND..=DAY));
+    if let (Ok(first), Ok(longest), Some(field)) = (first, longest, first_field.or(longest_field))
+        && first > longest
+    {
+        let rule = "expected limits.lockout to be at most limits.lockout_max".to_owned();
+        return Err(field.tell(Problem::Rule(rule)));
+    }
+    Ok((first?, longest?))
+}
+
+fn pace(section: &mut Section<'_>) -> Read<PaceSettings> {
+    let bytes = |field: Field<'_>| field.size_or_unbounded(KIB..=1024 * 1024 * MIB);
+    let input_bytes = section.or("input_bytes_per_second", Some(8 * MIB), bytes);
+    let input_messages = section.or("input_messages_per_second", 5000, |field| field.number(0..=1_000_000));
+    let output_bytes = section.or("output_bytes_per_second", None, bytes);
+    let input_messages = Some(u64::from(input_messages?)).filter(|rate| *rate > 0);
+    Ok(PaceSettings { input_bytes: input_bytes?, input_messages, output_bytes: output_bytes? })
 }
 
 fn sessions(section: &mut Section<'_>) -> Read<Sessions> {

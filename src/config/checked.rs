@@ -9,19 +9,22 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use jsonwebtoken::Algorithm;
 
 use super::endpoint::Endpoint;
+use super::store::TicketStore;
 use super::units::{BaseUrl, Origin};
-use crate::auth::{Rights, Scope};
+use crate::auth::{CertificateName, Rights, Scope};
+use crate::limit::{PaceSettings, Rate};
 use crate::recording::WhenFull;
 use crate::recording::cast::Format;
 
 pub use providers::*;
 
 /// All of `proxy.toml`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// `[server]`
     pub server: Server,
@@ -37,6 +40,8 @@ pub struct Config {
     pub recording: Recording,
     /// `[log]`
     pub log: Log,
+    /// `[cluster]`, where there are replicas
+    pub cluster: Option<super::Cluster>,
     /// `[jwt]`, where tokens are taken
     pub jwt: Option<Jwt>,
     /// `[[keys]]`, names unique
@@ -46,7 +51,7 @@ pub struct Config {
 }
 
 /// `[server]`: where polytty listens and what it calls itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// The TLS listener. Default `127.0.0.1:8443`.
     pub listen: SocketAddr,
@@ -56,19 +61,44 @@ pub struct Server {
     pub admin_listen: Option<SocketAddr>,
     /// Origins whose pages may attach, beside that of `public_url`. Default none.
     pub origins: Vec<Origin>,
+    /// The networks of proxies whose word on a client's address is taken. Default none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether a connection of theirs begins with a header of the PROXY protocol, version 2. Default false.
+    pub proxy_protocol: bool,
 }
 
-/// `[tls]`: the certificate chain and its key, PEM files. Both required.
-#[derive(Clone, Debug)]
+/// `[tls]`
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
+    /// `cert` and `key`, then `[[tls.certificates]]`. Never empty; the first is for whoever asks for no name, or for one
+    /// that none of them holds.
+    pub certificates: Vec<CertificateFiles>,
+    /// The roots by which certificates of clients are verified. Default none: clients are not asked for any.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client may come without one. Default `optional`.
+    pub client_auth: ClientAuth,
+}
+
+/// A certificate chain and its key, PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
     /// The chain, leaf first.
     pub cert: PathBuf,
     /// The private key.
     pub key: PathBuf,
 }
 
+/// `tls.client_auth`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// A client without a certificate gets in as far as TLS is concerned; one that shows a wrong one does not.
+    Optional,
+    /// Without a certificate there is no connection.
+    Required,
+}
+
 /// `[tickets]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tickets {
     /// How long a link can be used. Default `30s`, 1 s to 1 h.
     pub ttl: Duration,
@@ -79,38 +109,51 @@ pub struct Tickets {
     pub store: TicketStore,
 }
 
-/// `tickets.store`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TicketStore {
-    /// In this process.
-    Memory,
-}
-
 /// `[limits]`: what is refused, and at which number.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// TCP connections at once. Default 4096; above it, accepting waits.
     pub connections: u32,
+    /// Of these, connections of one address (for IPv6, of one /64). Default 512.
+    pub connections_per_address: u32,
+    /// TLS handshakes of one address. Default 50 a second, 500 at once.
+    pub handshakes: Rate,
+    /// Requests of one address. Default 100 a second, 500 at once.
+    pub requests: Rate,
+    /// At which failed authentication or guessed ticket an address is locked out. Default 10.
+    pub failures: u32,
+    /// How long the first lock-out is. Each further one is twice as long. Default `10s`, 1 s to 1 d.
+    pub lockout: Duration,
+    /// How long one can be, and after how long without a failure all are forgotten. Default `15m`, `lockout` to 1 d.
+    pub lockout_max: Duration,
     /// From accept to the end of the TLS handshake. Default `10s`.
     pub handshake_timeout: Duration,
     /// From the first byte of a request to the end of its head, and the same again for its body. Default `10s`.
     pub request_timeout: Duration,
+    /// How long a message of a client may take to arrive, and a second more for each KiB of it. Default `30s`.
+    pub message_timeout: Duration,
     /// How long an idle keep-alive connection is kept. Default `60s`.
     pub keep_alive: Duration,
     /// The largest body of an API request. Default `64KiB`.
     pub body: u64,
-    /// Links minted per key and second, sustained. Default 20.
-    pub mints_per_second: u32,
-    /// Links a key may mint at once. Default 100.
-    pub mint_burst: u32,
+    /// Links minted by one key, or by one subject's tokens. Default 20 a second, 100 at once.
+    pub mints: Rate,
+    /// Links minted for one subject. Default 5 a second, 50 at once.
+    pub subject_mints: Rate,
+    /// Terminals opened at one provider that has no rate of its own. Default 20 a second, 100 at once.
+    pub opens: Rate,
     /// Sessions at once, those with a link that nobody has used yet included. Default 4096.
     pub sessions: u32,
+    /// Of these, sessions of one subject. Default 100.
+    pub sessions_per_subject: u32,
     /// Links outstanding (minted, neither used nor expired) at once. Default 16384.
     pub tickets: u32,
+    /// What a session may send and be sent. Default 8 MiB and 5000 messages of input a second, and any output.
+    pub pace: PaceSettings,
 }
 
 /// `[sessions]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sessions {
     /// How long a session without its client is kept. Default `60s`; `0s` ends it at once.
     pub detach_grace: Duration,
@@ -153,7 +196,7 @@ pub enum Screen {
 }
 
 /// `[recording]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recording {
     /// Where recordings are put. Without it, nothing can be recorded.
     pub directory: Option<PathBuf>,
@@ -189,7 +232,7 @@ pub enum WhenDiskFull {
 }
 
 /// `[log]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// A `tracing` filter, for example `info` or `polytty=debug`. Default `info`.
     pub filter: String,
@@ -206,13 +249,15 @@ pub enum LogFormat {
     Json,
 }
 
-/// `[[keys]]`: an API key, of which only the hash is known.
-#[derive(Clone, Debug)]
+/// `[[keys]]`: an API key, of which only the hash is known, or a client's certificate, or either. There is one of both.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// Names the key in logs and lists.
     pub name: String,
     /// SHA-256 of the whole key, as `polytty key new` prints it (`sha256:` and 64 hex digits).
-    pub hash: [u8; 32],
+    pub hash: Option<[u8; 32]>,
+    /// The certificate by which its holder may come instead.
+    pub certificate: Option<CertificateName>,
     /// What its holder may do. Default: mint, observe and end, at all providers, for any subject.
     pub rights: Rights,
     /// Until when it is good. Default: for ever.
@@ -220,7 +265,7 @@ pub struct Key {
 }
 
 /// `[jwt]`: the tokens of one issuer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Jwt {
     /// What `iss` has to be. Required.
     pub issuer: String,
@@ -247,7 +292,7 @@ pub struct Jwt {
 }
 
 /// `jwt.jwks`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JwkSource {
     /// A file, read now and then.
     File(PathBuf),

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::error::{Place, Problem};
 use super::layers::value_of_variable;
 use super::nearest::nearest;
@@ -94,6 +96,16 @@ impl<'c> Field<'c> {
         })
     }
 
+    /// A size with its unit, in bytes; `0B` sets no bound.
+    pub(super) fn size_or_unbounded(&self, range: RangeInclusive<u64>) -> Read<Option<u64>> {
+        let is_right = |size: &u64| *size == 0 || range.contains(size);
+        let size = self.node.text().and_then(parse_size).filter(is_right).ok_or_else(|| {
+            let (from, to) = (show_size(*range.start()), show_size(*range.end()));
+            self.wrong(format!(r#"a size such as "64KiB" (0B for no bound, or from {from} to {to})"#))
+        })?;
+        Ok((size > 0).then_some(size))
+    }
+
     /// An IP address and a port.
     pub(super) fn address(&self) -> Read<SocketAddr> {
         let expected = r#"an IP address and a port such as "127.0.0.1:8443" or "[::]:8443""#;
@@ -177,6 +189,7 @@ impl<'c> Field<'c> {
         let path = self.context.resolve(file.text("the path of a file")?);
         match read_text(&path, SECRET_FILE_MAX) {
             Ok(text) => {
+                let text = Zeroizing::new(text);
                 let line = text.strip_suffix('\n').unwrap_or(&text);
                 self.secret_of(line.strip_suffix('\r').unwrap_or(line))
             }

@@ -10,7 +10,7 @@ use super::checked::{JwkSource, Jwt, Key};
 use super::endpoint::Endpoint;
 use super::error::Problem;
 use super::section::{Field, Read, Section};
-use crate::auth::{Rights, Scope};
+use crate::auth::{CertificateName, Rights, Scope};
 
 /// Algorithms by their names (RFC 7518, section 3.1; RFC 8037 for the last). The symmetric ones are left out: a proxy that
 /// could verify by them could also sign.
@@ -31,14 +31,20 @@ const DEFAULT_ALGORITHMS: [Algorithm; 4] = [Algorithm::RS256, Algorithm::PS256, 
 /// The longest subject, in bytes; as for the subject of a session.
 const MAX_SUBJECT: usize = 256;
 
-/// One entry of `[[keys]]`.
-pub(super) fn key(section: &mut Section<'_>) -> Read<Key> {
+/// One entry of `[[keys]]`. `has_client_ca` says whether clients are asked for certificates.
+pub(super) fn key(section: &mut Section<'_>, has_client_ca: bool) -> Read<Key> {
     let name = section.required("name", A_NAME, name);
-    let hash = section.required("hash", A_HASH, |field| match field.node.text().and_then(sha256) {
+    let hash = |field: Field<'_>| match field.node.text().and_then(sha256) {
         Some(hash) => Ok(hash),
         // Somebody may have put the key itself here.
         None => Err(field.wrong_secret(A_HASH)),
-    });
+    };
+    // With a certificate, it can be left out.
+    let hash = match section.field("certificate") {
+        Some(_) => section.optional("hash", hash),
+        None => section.required("hash", A_HASH, hash).map(Some),
+    };
+    let certificate = section.optional("certificate", |field| certificate(&field, has_client_ca));
     let scopes = section.or("scopes", vec![Scope::Mint, Scope::Observe, Scope::End], |field| {
         let expected = r#"a list of scopes such as ["mint", "observe"]"#;
         match field.list(expected, |item| item.one_of(&Scope::NAMES))? {
@@ -61,12 +67,22 @@ pub(super) fn key(section: &mut Section<'_>) -> Read<Key> {
         field.text(expected)?.parse::<Timestamp>().map_err(|_| field.wrong(expected))
     });
     let rights = Rights { scopes: scopes?.into_iter().collect(), providers: providers?, subject: subject? };
-    Ok(Key { name: name?, hash: hash?, rights, expires_at: expires_at? })
+    Ok(Key { name: name?, hash: hash?, certificate: certificate?, rights, expires_at: expires_at? })
+}
+
+fn certificate(field: &Field<'_>, has_client_ca: bool) -> Read<CertificateName> {
+    let name = field.parse(r#"a certificate: "sha256:" and 64 hexadecimal digits, a DNS name or a URI"#)?;
+    if has_client_ca {
+        return Ok(name);
+    }
+    let expected = "the path of a PEM file with the roots that certificates of clients are verified by".to_owned();
+    Err(field.context.tell(&field.node.place, "tls.client_ca", Problem::Missing { expected }))
 }
 
 const A_HASH: &str = r#""sha256:" and 64 hexadecimal digits, as polytty key new prints them"#;
 
-fn sha256(text: &str) -> Option<[u8; 32]> {
+/// Reads `sha256:` and 64 hexadecimal digits.
+pub(crate) fn sha256(text: &str) -> Option<[u8; 32]> {
     let digits = text.strip_prefix("sha256:")?.as_bytes();
     let mut hash = [0; 32];
     if digits.len() != 2 * hash.len() {

@@ -20,6 +20,7 @@ pub mod secret;
 pub mod units;
 
 mod check;
+mod cluster;
 mod endpoint;
 mod environment;
 mod error;
@@ -31,6 +32,7 @@ mod nearest;
 mod providers;
 mod raw;
 mod section;
+mod store;
 
 #[cfg(test)]
 mod tests;
@@ -41,10 +43,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use checked::*;
+pub use cluster::Cluster;
 pub use endpoint::Endpoint;
 pub use environment::Environment;
+pub(crate) use identities::sha256;
+
 pub use error::{Errors, Mistake, Place, Problem};
 pub use secret::Secret;
+pub use store::{RedisServer, TicketStore};
 pub use units::{Authority, BaseUrl, Origin};
 
 use field::read_text;

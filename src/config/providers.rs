@@ -40,6 +40,8 @@ pub(super) fn provider(section: &mut Section<'_>, can_record: bool) -> Read<Prov
     let kind = section.required("kind", expected, |field| field.one_of(&KINDS));
     let max_sessions = section.or("max_sessions", 1000, |field| field.number(COUNTS));
     let open_timeout = section.or("open_timeout", Duration::from_secs(15), |field| field.duration(TIMEOUTS));
+    let opens_per_second = section.optional("opens_per_second", |field| field.number(COUNTS));
+    let open_burst = section.optional("open_burst", |field| field.number(COUNTS));
     let ca = section.optional("ca", |field| field.file());
     let allow_private = section.or("allow_private", false, |field| field.flag());
     let record = section.optional("record", |field| record(&field, can_record));
@@ -59,6 +61,8 @@ pub(super) fn provider(section: &mut Section<'_>, can_record: bool) -> Read<Prov
         name: name?,
         max_sessions: max_sessions?,
         open_timeout: open_timeout?,
+        opens_per_second: opens_per_second?,
+        open_burst: open_burst?,
         ca: ca?,
         allow_private: allow_private?,
         record: record?,

@@ -1,14 +1,19 @@
-//! A string that is never printed.
+//! A string that is never printed, and wiped when it is no longer needed.
 
-/// A credential. It shows itself only to [`Secret::expose`], whose callers are the places to audit.
+use zeroize::{ZeroizeOnDrop, Zeroizing};
+
+/// A credential. It shows itself only to [`Secret::expose`], whose callers are the places to audit. Its memory, and that of
+/// each clone, is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
+
+impl ZeroizeOnDrop for Secret {}
 
 impl Secret {
     /// Takes what the file, the environment or another file held.
     #[must_use]
     pub fn new(value: String) -> Self {
-        Self(value)
+        Self(Zeroizing::new(value))
     }
 
     /// The credential itself, for the one call that needs it.
@@ -27,6 +32,13 @@ impl std::fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_wiped_when_it_is_dropped() {
+        fn wiped<T: ZeroizeOnDrop>(_: &T) {}
+        let Secret(inner) = Secret::new("hunter2".to_owned());
+        wiped(&inner);
+    }
 
     #[test]
     fn a_secret_does_not_print_itself() {

@@ -4,22 +4,25 @@ mod body;
 mod openapi;
 mod providers;
 mod recording;
+mod replicas;
 mod sessions;
 
 use std::sync::Arc;
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use polytty_dialect::Code;
 
-use crate::auth::{Identities, Identity, Refused, Scope, bearer};
+use crate::auth::{ClientCertificate, Identities, Identity, Refused, Scope, bearer};
+use crate::cluster::Cluster;
 use crate::config::BaseUrl;
-use crate::limit::{MintRate, TooMany};
+use crate::edge::Caller;
+use crate::limit::{Address, Gate};
 use crate::observe::Metrics;
 use crate::provider::Entry;
 use crate::recording::Recorder;
-use crate::respond::{Problem, Reply, with};
+use crate::respond::{Problem, Reply, closing, with};
 use crate::session::Sessions;
 use crate::ticket::Tickets;
 
@@ -33,12 +36,16 @@ pub struct Api {
     pub sessions: Arc<Sessions>,
     /// Links.
     pub tickets: Tickets,
+    /// How many of them may be outstanding (`limits.tickets`), to be told.
+    pub max_tickets: u32,
     /// Who may call.
     pub identities: Identities,
-    /// How often links may be minted.
-    pub mint_rate: MintRate,
+    /// How often anything may be done.
+    pub gate: Arc<Gate>,
     /// What links are built from.
     pub public_url: BaseUrl,
+    /// The other replicas, where there are any.
+    pub cluster: Option<Arc<Cluster>>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// What was recorded, where there is a place for it.
@@ -49,14 +56,21 @@ pub struct Api {
 
 impl Api {
     /// Answers a request whose Host and Origin were found right. `page` is whoever the demo page's cookie belongs to;
-    /// a body may have `max_body` bytes.
-    pub async fn handle(&self, request: Request<Incoming>, page: Option<Identity>, max_body: u64) -> Reply {
+    /// a body may have `max_body` bytes. A failed authentication counts against the
+    /// address of `caller`, where that is known.
+    pub(crate) async fn handle(
+        &self,
+        request: Request<Incoming>,
+        page: Option<Identity>,
+        caller: Caller,
+        max_body: u64,
+    ) -> Reply {
         if request.uri().path() == "/openapi.json" {
             return openapi::reply(request.method());
         }
         let identity = match page {
             Some(page) => page,
-            None => match self.identify(request.headers()).await {
+            None => match self.identify(request.headers(), request.extensions().get(), caller.counted()).await {
                 Ok(identity) => identity,
                 Err(reply) => return *reply,
             },
@@ -74,30 +88,51 @@ impl Api {
             return Problem::new(Code::Forbidden, detail).reply();
         }
         let by = &identity;
+        if let ["sessions", id, ..] = segments.as_slice()
+            && let Some(owner) = self.owner_of(id, caller)
+        {
+            return self.pass_on(owner, request, caller, max_body).await;
+        }
         match (segments.as_slice(), &method) {
-            (["sessions"], &Method::POST) => self.create_session(request, by, max_body).await,
-            (["sessions"], _) => self.list_sessions(by),
+            (["sessions"], &Method::POST) => self.create_session(request, by, caller, max_body).await,
+            (["sessions"], _) => self.list_sessions(by, request.headers(), caller).await,
             (["sessions", id], &Method::DELETE) => self.end_session(id, by).await,
             (["sessions", id], _) => self.show_session(id, by),
-            (["sessions", id, "links"], _) => self.create_link(id, request, by, max_body).await,
+            (["sessions", id, "links"], _) => self.create_link(id, request, by, caller, max_body).await,
             (["sessions", id, "scrollback"], _) => self.scrollback(id, by).await,
             (["sessions", id, "recording"], _) => self.recording(id, request.uri().query(), by).await,
             _ => self.list_providers(by),
         }
     }
 
-    async fn identify(&self, headers: &HeaderMap) -> Result<Identity, Box<Reply>> {
+    /// Who asks: by `Authorization`, or else by the certificate of its connection.
+    async fn identify(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&ClientCertificate>,
+        from: Option<Address>,
+    ) -> Result<Identity, Box<Reply>> {
         let refused = match bearer(headers) {
             Some(Ok(presented)) => match self.identities.identify(presented).await {
                 Ok(identity) => return Ok(identity),
                 Err(refused) => Some(refused),
             },
             Some(Err(())) => Some(Refused::Malformed),
-            None => None,
+            None => match certificate.and_then(|shown| self.identities.certificate(shown)) {
+                Some(Ok(identity)) => return Ok(identity),
+                Some(Err(refused)) => Some(refused),
+                None => None,
+            },
         };
         if refused == Some(Refused::NoKeys) {
             let problem = Problem::new(Code::StoreUnavailable, Refused::NoKeys.message());
             return Err(Box::new(with(problem.reply(), header::RETRY_AFTER, "10")));
+        }
+        // Closed, so that each guess costs its sender a handshake.
+        if let Some(from) = from.filter(|_| refused.is_some_and(Refused::is_guess))
+            && let Err(exceeded) = self.gate.failure(from)
+        {
+            return Err(Box::new(closing(exceeded.reply())));
         }
         let detail = refused.map_or_else(
             || {
@@ -112,16 +147,6 @@ impl Api {
             Some(_) => "Bearer realm=\"polytty\", error=\"invalid_token\"",
         };
         Err(Box::new(with(Problem::new(Code::Unauthenticated, detail).reply(), header::WWW_AUTHENTICATE, challenge)))
-    }
-
-    /// The answer to a key that mints too often.
-    fn minted_too_often(&self, too_many: TooMany) -> Reply {
-        let seconds = too_many.seconds();
-        let detail = format!("too many links in too short a time; try again in {seconds} s");
-        let reply = Problem::new(Code::RateLimited, detail).reply();
-        let reply = with(reply, header::RETRY_AFTER, &seconds.to_string());
-        let reply = with(reply, HeaderName::from_static("ratelimit-policy"), &self.mint_rate.policy());
-        with(reply, HeaderName::from_static("ratelimit"), &format!("\"mint\";r=0;t={seconds}"))
     }
 }
 

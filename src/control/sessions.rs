@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::HeaderName;
+use http::header::HeaderMap;
 use http::{Request, StatusCode, header};
 use hyper::body::Incoming;
 use jiff::{SignedDuration, Timestamp};
@@ -11,9 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use super::body::{is_json, parse_json, read_body};
+use super::replicas::MadeAt;
 use super::{Api, read_json};
 use crate::auth::{Identity, Scope};
-use crate::respond::{Problem, Reply, json, with};
+use crate::edge::Caller;
+use crate::limit::{Exceeded, Limit};
+use crate::respond::{Problem, Reply, STORE_RETRY, json, with};
 use crate::session::{CreateError, Session, Sessions, Spec};
 use crate::ticket::{MintError, Purpose};
 
@@ -21,8 +25,8 @@ use crate::ticket::{MintError, Purpose};
 const MAX_LABELS: usize = 32;
 const MAX_TEXT: usize = 256;
 
-/// When a session or link was refused for want of room, the caller may come back after so many seconds.
-const FULL_RETRY: &str = "5";
+/// When no session could be created for another reason than its request, the caller may come back after so many seconds.
+const RETRY: &str = "5";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,22 +79,45 @@ struct Link {
 }
 
 impl Api {
-    pub(super) async fn create_session(&self, request: Request<Incoming>, by: &Identity, max_body: u64) -> Reply {
-        let body: CreateSession = match read_json(request, max_body).await {
-            Ok(body) => body,
+    pub(super) async fn create_session(
+        &self,
+        request: Request<Incoming>,
+        by: &Identity,
+        caller: Caller,
+        max_body: u64,
+    ) -> Reply {
+        let (parts, body) = request.into_parts();
+        let read = async {
+            is_json(&parts.headers)?;
+            let body = read_body(body, max_body).await?;
+            let spec = self.spec(parse_json(&body)?, by)?;
+            Ok::<_, Problem>((body, spec))
+        };
+        let (body, mut spec) = match read.await {
+            Ok(read) => read,
             Err(problem) => return problem.reply(),
         };
-        let spec = match self.spec(body, by) {
-            Ok(spec) => spec,
-            Err(problem) => return problem.reply(),
-        };
-        if let Err(too_many) = self.mint_rate.check(by) {
-            return self.minted_too_often(too_many);
+        // Who hands a call on has counted it.
+        if !caller.is_handed_on()
+            && let Err(exceeded) = self.gate.mint(by.name(), spec.subject.as_deref())
+        {
+            return exceeded.reply();
+        }
+        match self.made_at(&spec, caller).await {
+            MadeAt::Here(held) => spec.held = held,
+            MadeAt::Elsewhere(owner) => {
+                return self.made_by(owner, parts.uri.path(), &parts.headers, body, caller).await;
+            }
+            MadeAt::Refused(reply) => return reply,
+        }
+        // What was made in vain would push the ended sessions out of their list.
+        if let Err(error) = self.tickets.check() {
+            return self.not_minted(error);
         }
         let provider = spec.provider.name().to_owned();
-        let session = match self.sessions.create(spec, self.tickets.ttl()) {
+        let session = match self.sessions.create(spec, self.tickets.ttl()).await {
             Ok(session) => session,
-            Err(error) => return not_created(error, &provider),
+            Err(error) => return not_created(error),
         };
         let link = match self.mint(&session, Role::Writer).await {
             Ok(link) => link,
@@ -104,10 +131,14 @@ impl Api {
         with(json(StatusCode::CREATED, &link), header::LOCATION, &location)
     }
 
-    pub(super) fn list_sessions(&self, by: &Identity) -> Reply {
+    pub(super) async fn list_sessions(&self, by: &Identity, headers: &HeaderMap, caller: Caller) -> Reply {
         let mut sessions = self.sessions.list();
         sessions.retain(|info| by.reaches(&info.provider, info.subject.as_deref()));
-        json(StatusCode::OK, &serde_json::json!({ "sessions": sessions }))
+        if self.cluster.is_none() {
+            return json(StatusCode::OK, &serde_json::json!({ "sessions": sessions }));
+        }
+        let own = sessions.iter().filter_map(|info| serde_json::to_value(info).ok()).collect();
+        self.list_all(own, headers, caller).await
     }
 
     pub(super) fn show_session(&self, id: &str, by: &Identity) -> Reply {
@@ -147,6 +178,7 @@ impl Api {
         id: &str,
         request: Request<Incoming>,
         by: &Identity,
+        caller: Caller,
         max_body: u64,
     ) -> Reply {
         let body: CreateLink = match read_json(request, max_body).await {
@@ -158,8 +190,11 @@ impl Api {
             RoleBody::Writer => Role::Writer,
             RoleBody::Viewer => Role::Viewer,
         };
-        if let Err(too_many) = self.mint_rate.check(by) {
-            return self.minted_too_often(too_many);
+        let (_, subject) = session.belongs_to();
+        if !caller.is_handed_on()
+            && let Err(exceeded) = self.gate.mint(by.name(), subject)
+        {
+            return exceeded.reply();
         }
         // A session waits for its writer, and for nobody who only watches.
         let until = Instant::now() + Sessions::patience(self.tickets.ttl());
@@ -202,11 +237,14 @@ impl Api {
             Some((_, Some(dialect))) => Some(dialect.name()),
             Some((_, None)) => return Err(bad("dialect: known are polytty.v1, operation and raw".to_owned())),
         };
-        if body.subject.as_ref().is_some_and(|subject| subject.is_empty() || subject.len() > MAX_TEXT) {
-            return Err(bad(format!("subject: 1 to {MAX_TEXT} bytes")));
+        if body.subject.as_ref().is_some_and(|subject| subject.is_empty() || !is_text(subject)) {
+            return Err(bad(format!("subject: 1 to {MAX_TEXT} bytes without control characters")));
         }
-        let labels = labels(body.labels)
-            .ok_or_else(|| bad(format!("labels: at most {MAX_LABELS}, with texts of at most {MAX_TEXT} bytes")))?;
+        let labels = labels(body.labels).ok_or_else(|| {
+            bad(format!(
+                "labels: at most {MAX_LABELS}, with texts of at most {MAX_TEXT} bytes without control characters"
+            ))
+        })?;
         let subject = match (body.subject, by.subject()) {
             (None, own) => own.cloned(),
             (Some(other), Some(own)) if *other != **own && !by.may(Scope::Admin) => {
@@ -218,21 +256,38 @@ impl Api {
         if !body.shared && subject.is_none() {
             return Err(bad("shared: a link that only its subject can use needs a subject".to_owned()));
         }
-        Ok(Spec { provider: provider.clone(), target, size, subject, shared: body.shared, labels, dialect, record })
+        Ok(Spec {
+            provider: provider.clone(),
+            target,
+            size,
+            subject,
+            shared: body.shared,
+            labels,
+            dialect,
+            record,
+            held: None,
+        })
+    }
+
+    fn not_minted(&self, error: MintError) -> Reply {
+        let detail = match error {
+            MintError::Full => {
+                let exceeded = Exceeded::count(Limit::Tickets, self.max_tickets);
+                self.gate.refused(&exceeded);
+                return exceeded.reply();
+            }
+            MintError::NoRandomness => "the operating system yields no random bytes",
+            MintError::Unavailable => "no link can be made at the moment: the store of the links is away",
+        };
+        let reply = Problem::new(error.code(), detail).reply();
+        if error == MintError::Unavailable { with(reply, header::RETRY_AFTER, STORE_RETRY) } else { reply }
     }
 
     async fn mint(&self, session: &Arc<Session>, role: Role) -> Result<Link, Reply> {
         let ttl = self.tickets.ttl();
         let expires_at = Timestamp::now() + SignedDuration::try_from(ttl).unwrap_or(SignedDuration::ZERO);
         let purpose = Purpose { session: session.id(), role, dialect: session.dialect(), owner: session.owner() };
-        let ticket = self.tickets.mint(purpose).await.map_err(|error| {
-            let detail = match error {
-                MintError::Full => "too many links are outstanding; try again in a while",
-                MintError::NoRandomness => "the operating system yields no random bytes",
-            };
-            let reply = Problem::new(error.code(), detail).reply();
-            if error == MintError::Full { full(with(reply, header::RETRY_AFTER, FULL_RETRY)) } else { reply }
-        })?;
+        let ticket = self.tickets.mint(purpose).await.map_err(|error| self.not_minted(error))?;
         self.metrics.link_minted();
         let url = format!("wss://{}/t/{}", self.public_url.authority(), ticket.expose());
         Ok(Link { id: session.id().to_string(), url, expires_at, expires_in: ttl.as_secs() })
@@ -246,30 +301,29 @@ fn labels(labels: Map<String, Value>) -> Option<Vec<(String, String)>> {
     labels
         .into_iter()
         .map(|(name, value)| match value {
-            Value::String(value) if name.len() <= MAX_TEXT && value.len() <= MAX_TEXT => Some((name, value)),
+            Value::String(value) if is_text(&name) && is_text(&value) => Some((name, value)),
             _ => None,
         })
         .collect()
+}
+
+/// Whether a text can be kept, and shown where it breaks no line.
+fn is_text(text: &str) -> bool {
+    text.len() <= MAX_TEXT && !text.contains(char::is_control)
 }
 
 fn no_session() -> Reply {
     Problem::new(Code::NotFound, "there is no such session, or no longer").reply()
 }
 
-fn not_created(error: CreateError, provider: &str) -> Reply {
+fn not_created(error: CreateError) -> Reply {
     let (code, detail) = match error {
-        CreateError::Total => (Code::QuotaExceeded, "this proxy holds as many sessions as it may".to_owned()),
-        CreateError::Provider => {
-            (Code::QuotaExceeded, format!("provider {provider} holds as many sessions as it may (max_sessions)"))
+        CreateError::Full(exceeded) => return exceeded.reply(),
+        CreateError::StoreAway => {
+            (Code::StoreUnavailable, "the store that replicas count sessions by cannot be reached")
         }
-        CreateError::Draining => (Code::Draining, "this proxy is shutting down".to_owned()),
-        CreateError::NoRandomness => (Code::Internal, "the operating system yields no random bytes".to_owned()),
+        CreateError::Draining => (Code::Draining, "this proxy is shutting down"),
+        CreateError::NoRandomness => (Code::Internal, "the operating system yields no random bytes"),
     };
-    let reply = with(Problem::new(code, detail).reply(), header::RETRY_AFTER, FULL_RETRY);
-    if code == Code::QuotaExceeded { full(reply) } else { reply }
-}
-
-/// Adds what a client is told that ran into a count: nothing is left, and when it is worth another look.
-fn full(reply: Reply) -> Reply {
-    with(reply, HeaderName::from_static("ratelimit"), &format!("\"quota\";r=0;t={FULL_RETRY}"))
+    with(Problem::new(code, detail).reply(), header::RETRY_AFTER, RETRY)
 }

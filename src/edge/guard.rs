@@ -17,10 +17,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::respond::Problem;
-use head::{Framing, find_end};
+#[cfg(feature = "fuzzing")]
+pub(super) use head::check;
+pub(super) use head::{Framing, find_end};
 
 /// The largest head, in bytes.
 pub(super) const MAX_HEAD: usize = 16 * 1024;
+
+/// The least that a peer has to take of a response that it does not take at once, in bytes a second, besides the time
+/// that a request may last.
+const MIN_RATE: u64 = 1024;
 
 /// How long a refused peer may go on sending before the connection is cut, so that it can read why.
 const LINGER: Duration = Duration::from_secs(2);
@@ -42,8 +48,10 @@ pub(super) struct Guard<S> {
     buffer: Vec<u8>,
     phase: Phase,
     first: bool,
-    /// Since when the peer takes nothing of what is written to it, and until when it may.
+    /// Until when the peer may take nothing of what is written to it.
     stuck: Option<Pin<Box<Sleep>>>,
+    /// Since when the peer is slow to take the response, and what it has taken since.
+    slow: Option<(Instant, u64)>,
     linger: Option<Pin<Box<Sleep>>>,
 }
 
@@ -65,7 +73,17 @@ enum Phase {
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     pub(super) fn new(io: S, timing: Timing) -> Self {
         let timer = Box::pin(tokio::time::sleep(timing.request));
-        Self { io, timing, timer, buffer: Vec::new(), phase: Phase::Head, first: true, stuck: None, linger: None }
+        Self {
+            io,
+            timing,
+            timer,
+            buffer: Vec::new(),
+            phase: Phase::Head,
+            first: true,
+            stuck: None,
+            slow: None,
+            linger: None,
+        }
     }
 
     /// The stream behind an upgrade, and what the client has sent behind its request.
@@ -92,14 +110,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         Poll::Ready(Ok(!chunk.filled().is_empty()))
     }
 
-    /// Passes on what writing came to, and gives up on a peer that takes nothing for as long as a request may last.
+    /// Passes on what writing came to, and gives up on a peer that takes nothing for as long as a request may last, or
+    /// takes so little for longer than that.
     fn watch<T>(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if wrote.is_ready() {
             self.stuck = None;
             return wrote;
         }
-        let request = self.timing.request;
-        let patience = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(request)));
+        let (now, request) = (Instant::now(), self.timing.request);
+        let (since, taken) = *self.slow.get_or_insert((now, 0));
+        let until = (now + request).min(since + request + Duration::from_secs(taken / MIN_RATE));
+        let patience = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         patience.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -145,6 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
                     this.buffer.drain(..count);
                     *left -= count;
                     if *left == 0 {
+                        this.slow = None;
                         this.first = false;
                         this.phase = match *framing {
                             Framing::Body(length) => Phase::Body(length),
@@ -197,6 +219,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.io).poll_write(cx, buf);
+        if let (Poll::Ready(Ok(count)), Some((_, taken))) = (&wrote, &mut self.slow) {
+            *taken += *count as u64;
+        }
         self.watch(cx, wrote)
     }
 

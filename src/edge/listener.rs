@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
+use http::header::HeaderValue;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,8 +23,13 @@ use tokio_util::task::TaskTracker;
 use super::Connection;
 use super::guard::{Guard, Timing};
 use super::pages::Pages;
+use super::peer::{Arrived, Peer, Proxies};
+use crate::auth::ClientCertificate;
+use crate::cluster::CLIENT_CERTIFICATE;
 use crate::config::{BaseUrl, Limits, Origin};
 use crate::control::Api;
+use crate::limit::Gate;
+use crate::live::Live;
 use crate::respond::Reply;
 
 /// What the kernel may hold for a client that does not read, in bytes (the kernel doubles it for its own accounting).
@@ -34,7 +40,7 @@ const SEND_BUFFER: usize = 128 * 1024;
 const RECEIVE_BUFFER: usize = 64 * 1024;
 
 /// The pause after a failed accept: without it, a process out of descriptors burns a core.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often that is told while it lasts.
 const WARN_AGAIN: Duration = Duration::from_secs(10);
@@ -46,9 +52,13 @@ pub struct Edge {
     /// How clients reach us: the only `Host` that is served.
     pub public_url: BaseUrl,
     /// Origins whose pages may attach; that of `public_url` is always among them.
-    pub origins: Vec<Origin>,
+    pub origins: Live<Vec<Origin>>,
     /// Bounds and deadlines.
-    pub limits: Limits,
+    pub limits: Live<Limits>,
+    /// Who is counted by address.
+    pub gate: Arc<Gate>,
+    /// Who may speak for others.
+    pub proxies: Proxies,
     /// The largest message of a client.
     pub max_message: usize,
     /// The cookie that holds a browser's token, where one may.
@@ -56,7 +66,7 @@ pub struct Edge {
     /// The demo page, where there is one.
     pub pages: Option<Pages>,
     /// TLS.
-    pub tls: TlsAcceptor,
+    pub tls: Live<TlsAcceptor>,
     /// Connections, upgraded ones and those being turned away included.
     pub tasks: TaskTracker,
     /// Tells every connection to finish.
@@ -82,12 +92,12 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 impl Edge {
     /// Accepts until told to drain. Accepting and spawning is all that happens in this loop.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(self.limits.connections as usize));
+        let places = Arc::new(Semaphore::new(self.limits.get().connections as usize));
         let mut warned: Option<Instant> = None;
         loop {
             let accepted = tokio::select! {
                 () = self.drain.cancelled() => return,
-                accepted = accept(&listener, &places) => accepted,
+                accepted = accept(&listener, &places, &self.gate) => accepted,
             };
             match accepted {
                 Ok((stream, peer, place)) => {
@@ -105,30 +115,41 @@ impl Edge {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, address: SocketAddr, place: OwnedSemaphorePermit) {
         let _ = stream.set_nodelay(true);
-        let handshake = timeout(self.limits.handshake_timeout, self.tls.accept(stream)).await;
-        let stream = match handshake {
-            Ok(Ok(stream)) => stream,
+        let opened = timeout(self.limits.get().handshake_timeout, self.open(stream, address, place)).await;
+        let (connection, peer) = match opened {
+            Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
-                tracing::debug!(peer = %peer, error = ?error.to_string(), "TLS handshake failed");
+                tracing::debug!(peer = %address, error = ?error.to_string(), "no TLS connection");
                 return;
             }
             Err(_) => {
-                tracing::debug!(peer = %peer, "TLS handshake timed out");
+                tracing::debug!(peer = %address, "TLS handshake timed out");
                 return;
             }
         };
-        let timing = Timing { request: self.limits.request_timeout, keep_alive: self.limits.keep_alive };
-        let guarded = Guard::new(Connection { stream, _place: place }, timing);
+        self.serve_http(connection, Arrived::Client(peer)).await;
+    }
+
+    /// Serves requests over a connection until it ends.
+    pub(super) async fn serve_http(self: Arc<Self>, connection: Connection, arrived: Arrived) {
+        let limits = self.limits.get();
+        let certificate = match arrived {
+            Arrived::Client(_) => super::tls::client_certificate(connection.stream.get_ref().1),
+            Arrived::Replica(_) => None,
+        };
+        let timing = Timing { request: limits.request_timeout, keep_alive: limits.keep_alive };
+        let guarded = Guard::new(connection, timing);
         let edge = &self;
-        let service = service_fn(move |request: Request<Incoming>| async move {
-            Ok::<Reply, Infallible>(edge.route(request, peer).await)
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            know(&mut request, certificate.as_ref(), arrived);
+            async move { Ok::<Reply, Infallible>(edge.route(request, arrived).await) }
         });
         let mut http = http1::Builder::new();
         // The guard keeps the time of heads and bodies; hyper's own timer only backs it up.
         http.timer(TokioTimer::new())
-            .header_read_timeout(self.limits.keep_alive + self.limits.request_timeout * 2)
+            .header_read_timeout(limits.keep_alive + limits.request_timeout * 2)
             .max_buf_size(64 * 1024)
             .half_close(true);
         let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(guarded), service).with_upgrades());
@@ -140,7 +161,49 @@ impl Edge {
             }
         };
         if let Err(error) = served {
-            tracing::debug!(peer = %peer, error = ?error.to_string(), "connection ended");
+            tracing::debug!(peer = %arrived, error = ?error.to_string(), "connection ended");
+        }
+    }
+
+    /// Finds out who is there, counts them, and shakes hands. Who is beyond a limit is not spoken to: before TLS there is no
+    /// word that a client would show.
+    async fn open(
+        &self,
+        mut stream: TcpStream,
+        address: SocketAddr,
+        place: OwnedSemaphorePermit,
+    ) -> io::Result<(Connection, Peer)> {
+        let peer = self.proxies.meet(&mut stream, address).await?;
+        let own = match peer.counted() {
+            None => None,
+            Some(address) => {
+                let counted = self.gate.connection(address);
+                let counted = counted.and_then(|own| self.gate.handshake(address).map(|()| own));
+                Some(counted.map_err(|exceeded| io::Error::other(exceeded.message()))?)
+            }
+        };
+        let stream = self.tls.get().accept(stream).await?;
+        Ok((Connection { stream, _place: place, own }, peer))
+    }
+}
+
+/// Notes the client's certificate where everybody looks for it; and, for whom the request may be handed on to, in a field,
+/// which means nothing from a client.
+fn know(request: &mut Request<Incoming>, certificate: Option<&ClientCertificate>, arrived: Arrived) {
+    let said = request.headers_mut().remove(CLIENT_CERTIFICATE);
+    match arrived {
+        Arrived::Client(_) => {
+            let Some(certificate) = certificate else { return };
+            if let Ok(field) = HeaderValue::from_str(&certificate.handed_on()) {
+                request.headers_mut().insert(CLIENT_CERTIFICATE, field);
+            }
+            request.extensions_mut().insert(certificate.clone());
+        }
+        Arrived::Replica(_) => {
+            let said = said.as_ref().and_then(|field| ClientCertificate::of_replica(field.to_str().ok()?));
+            if let Some(certificate) = said {
+                request.extensions_mut().insert(certificate);
+            }
         }
     }
 }
@@ -149,7 +212,11 @@ impl Edge {
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
+    gate: &Gate,
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    if places.available_permits() == 0 {
+        gate.connections_are_full();
+    }
     let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
     Ok((stream, peer, place))

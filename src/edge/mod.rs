@@ -3,17 +3,25 @@
 //! Accept → permit → TLS → request head → route. Every step has a deadline and a bound, and nothing is looked up before
 //! Host and Origin were found right.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod guard;
+mod hand_on;
 mod handshake;
+mod inner;
 mod listener;
 mod pages;
+mod peer;
 mod route;
 mod tls;
 mod upgrade;
 
+pub(crate) use hand_on::{relayed, unreached_reply};
 pub use listener::{Edge, bind};
 pub use pages::{DemoProvider, Pages};
-pub use tls::{TlsError, acceptor};
+pub(crate) use peer::Caller;
+pub use peer::Proxies;
+pub use tls::{TlsError, TlsErrors, acceptor};
 
 use std::io;
 use std::pin::Pin;
@@ -24,10 +32,14 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::server::TlsStream;
 
+use crate::limit::{Address, Held};
+
 /// A client's TLS stream with its place among the connections, which it keeps also behind an upgrade.
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
     _place: OwnedSemaphorePermit,
+    /// Its place among those of its address; behind a proxy, from the upgrade on.
+    own: Option<Held<Address>>,
 }
 
 impl AsyncRead for Connection {

@@ -1,14 +1,14 @@
 //! Where a request goes, once its Host and Origin were found right.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::{self, HeaderMap};
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use polytty_dialect::Code;
 
 use super::Edge;
+use super::peer::{Arrived, Caller};
 use crate::config::Authority;
 use crate::respond::{Problem, Reply, closing};
 
@@ -28,13 +28,19 @@ pub(crate) enum From {
 impl Edge {
     /// Answers a request. One that asked for an upgrade and got none ends the connection: what follows it may not be
     /// HTTP.
-    pub(super) async fn route(self: &Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Reply {
+    pub(super) async fn route(self: &Arc<Self>, request: Request<Incoming>, arrived: Arrived) -> Reply {
         let upgrade = request.headers().contains_key(header::UPGRADE);
-        let reply = self.dispatch(request, peer).await;
+        let caller = match arrived {
+            Arrived::Client(peer) => self.proxies.caller(peer, request.headers()),
+            Arrived::Replica(address) => Caller::of_replica(address, request.headers()),
+        };
+        let reply = self.dispatch(request, caller).await;
         if upgrade && reply.status() != StatusCode::SWITCHING_PROTOCOLS { closing(reply) } else { reply }
     }
 
-    async fn dispatch(self: &Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Reply {
+    async fn dispatch(self: &Arc<Self>, request: Request<Incoming>, caller: Caller) -> Reply {
+        // Whatever is said to it, it counts.
+        let counted = caller.counted().map_or(Ok(()), |address| self.gate.request(address));
         if !self.is_own_host(request.headers()) {
             let detail = format!("this server is {}; the Host field names another", self.public_url.authority());
             return closing(Problem::new(Code::NotFound, detail).status(StatusCode::MISDIRECTED_REQUEST).reply());
@@ -42,21 +48,31 @@ impl Edge {
         let from = self.origin(request.headers());
         if from == From::Stranger {
             self.api.metrics.upgrade_refused(Code::Forbidden.slug());
-            tracing::info!(peer = %peer, origin = ?request.headers().get(header::ORIGIN), "a foreign origin was refused");
+            tracing::info!(peer = %caller, origin = ?request.headers().get(header::ORIGIN), "a foreign origin was refused");
             let text = "This origin is not allowed here.\n";
             return closing(crate::respond::reply(StatusCode::FORBIDDEN, "text/plain; charset=utf-8", text));
         }
         let path = request.uri().path();
         if let Some(ticket) = path.strip_prefix("/t/") {
             let ticket = ticket.to_owned();
-            return self.upgrade(request, &ticket, from, peer).await;
+            return self.upgrade(request, &ticket, from, caller, counted).await;
+        }
+        if let Err(exceeded) = counted {
+            return exceeded.reply();
         }
         if path == "/openapi.json" || path.starts_with("/v1/") {
             let page = self.pages.as_ref().and_then(|pages| pages.identify(request.headers(), request.method(), from));
-            return self.api.handle(request, page, self.limits.body).await;
+            return self.api.handle(request, page, caller, self.limits.get().body).await;
         }
         if let Some(pages) = &self.pages {
-            return pages.handle(request, from, self.limits.body).await;
+            // The one page that takes a secret is the one that is posted to.
+            let is_login = *request.method() == Method::POST;
+            let reply = pages.handle(request, from, self.limits.get().body).await;
+            let guessed = is_login && reply.status() == StatusCode::UNAUTHORIZED;
+            return match caller.counted().filter(|_| guessed).map(|address| self.gate.failure(address)) {
+                Some(Err(exceeded)) => closing(exceeded.reply()),
+                _ => reply,
+            };
         }
         Problem::new(Code::NotFound, "there is nothing at this path").reply()
     }
@@ -75,7 +91,7 @@ impl Edge {
             From::Stranger
         } else if origin == self.public_url.origin().as_str() {
             From::Home
-        } else if self.origins.iter().any(|allowed| allowed.as_str() == origin) {
+        } else if self.origins.get().iter().any(|allowed| allowed.as_str() == origin) {
             From::Friend
         } else {
             From::Stranger

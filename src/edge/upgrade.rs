@@ -1,11 +1,11 @@
 //! From a link to a session: the one place where a ticket is spent.
 
-use std::net::SocketAddr;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -13,14 +13,18 @@ use polytty_dialect::{Code, Role, client_dialect};
 use tokio::time::timeout;
 
 use super::guard::Guard;
+use super::hand_on::unreached;
 use super::handshake::{Handshake, Offer};
+use super::peer::Caller;
 use super::route::From;
 use super::{Connection, Edge};
-use crate::auth::{Refused, bearer, cookie};
-use crate::respond::{Problem, Reply, closing};
+use crate::auth::{ClientCertificate, Refused, bearer, cookie};
+use crate::cluster::ReplicaId;
+use crate::limit::{Address, Exceeded, Held, InputPace};
+use crate::respond::{Problem, Reply, STORE_RETRY, closing, with};
 use crate::session::{Arrival, Attachment, ClientIo};
 use crate::socket::{self, Socket};
-use crate::ticket::Grant;
+use crate::ticket::{self, Grant, Redeemed};
 
 /// The dialect of a client that offers no subprotocol over a link that names none.
 const DEFAULT_DIALECT: &str = "operation";
@@ -37,65 +41,140 @@ const PONG_WITHIN: Duration = Duration::from_secs(20);
 /// Why an upgrade is refused.
 struct Refusal {
     code: Code,
-    message: &'static str,
+    message: Cow<'static, str>,
+    /// The limit, where it is one.
+    exceeded: Option<Exceeded>,
+}
+
+impl Refusal {
+    fn new(code: Code, message: &'static str) -> Self {
+        Self { code, message: message.into(), exceeded: None }
+    }
+
+    /// A failure, unless its sender has failed too often: then that is all it is told.
+    fn failure(code: Code, message: &'static str, failed: Result<(), Exceeded>) -> Self {
+        failed.map_or_else(Self::from, |()| Self::new(code, message))
+    }
+}
+
+impl std::convert::From<Exceeded> for Refusal {
+    fn from(exceeded: Exceeded) -> Self {
+        Self { code: exceeded.code(), message: exceeded.message().into(), exceeded: Some(exceeded) }
+    }
+}
+
+/// A client whose link was good.
+struct Admitted {
+    grant: Grant,
+    offset: Option<u64>,
+    /// The client's place among the connections of its address, where its connection is a proxy's.
+    own: Option<Held<Address>>,
+}
+
+/// Why a client is not let in here.
+enum Turned {
+    /// It is refused.
+    Away(Refusal),
+    /// Its session is at another replica; and its place, as above.
+    To(ReplicaId, Option<Held<Address>>),
+}
+
+impl<T: Into<Refusal>> std::convert::From<T> for Turned {
+    fn from(refusal: T) -> Self {
+        Self::Away(refusal.into())
+    }
 }
 
 impl Edge {
-    /// Upgrades a client whose Origin is allowed, or turns it away.
+    /// Upgrades a client whose Origin is allowed, or turns it away. `counted` is what its address has come to by requests.
     pub(super) async fn upgrade(
         self: &Arc<Self>,
         mut request: Request<Incoming>,
         ticket: &str,
         from: From,
-        peer: SocketAddr,
+        caller: Caller,
+        counted: Result<(), Exceeded>,
     ) -> Reply {
         let handshake = match Handshake::read(request.method(), request.headers()) {
             Ok(handshake) => handshake,
-            Err(reply) => return *reply,
+            Err(reply) => return counted.map_or_else(|exceeded| exceeded.reply(), |()| *reply),
         };
         let upgrading = hyper::upgrade::on(&mut request);
         let (subprotocol, dialect) = match handshake.offer() {
             Offer::Known(name) => (Some(name), Some(name)),
             Offer::None => (None, None),
             Offer::Unknown(echo) => {
-                let refusal = Refusal {
-                    code: Code::BadMessage,
-                    message: "none of the offered subprotocols is spoken here; offer polytty.v1, or none at all",
-                };
-                return self.refuse(&handshake, echo, None, refusal, upgrading, from, peer);
+                let message = "none of the offered subprotocols is spoken here; offer polytty.v1, or none at all";
+                let refusal = Refusal::new(Code::BadMessage, message);
+                return self.refuse(&handshake, echo, None, refusal, upgrading, from, caller);
             }
         };
-        let Ok(offset) = offset(request.uri().query()) else {
-            let message = "offset has to be the number of output bytes that the client has, and stand there once";
-            let refusal = Refusal { code: Code::BadMessage, message };
-            return self.refuse(&handshake, subprotocol, dialect, refusal, upgrading, from, peer);
+        let redeemed = match counted {
+            Ok(()) => self.redeem(&request, &handshake, ticket, caller).await,
+            Err(exceeded) => Err(exceeded.into()),
         };
-        let subject = match self.who(&handshake, request.headers()).await {
-            Ok(subject) => subject,
-            Err(refused) => {
-                let refusal = Refusal { code: Code::Unauthenticated, message: refused.message() };
-                return self.refuse(&handshake, subprotocol, dialect, refusal, upgrading, from, peer);
-            }
-        };
-        match self.api.tickets.redeem(ticket, subject.as_deref()).await {
-            Ok(grant) => {
+        match redeemed {
+            Ok(Admitted { grant, offset, own }) => {
                 self.api.metrics.link_redeemed();
                 let dialect = dialect.or(grant.purpose().dialect).unwrap_or(DEFAULT_DIALECT);
                 let edge = self.clone();
-                self.tasks.spawn(async move { edge.attach(grant, offset, upgrading, dialect, peer).await });
+                self.tasks.spawn(async move { edge.attach(grant, offset, own, upgrading, dialect, caller).await });
                 handshake.accept(subprotocol)
             }
-            Err(refused) => {
-                let refusal = Refusal { code: refused.code(), message: refused.message() };
-                self.refuse(&handshake, subprotocol, dialect, refusal, upgrading, from, peer)
+            Err(Turned::Away(refusal)) => {
+                self.refuse(&handshake, subprotocol, dialect, refusal, upgrading, from, caller)
             }
+            Err(Turned::To(replica, own)) => match self.hand_on(replica, &request, upgrading, own, caller).await {
+                Ok(reply) => reply,
+                Err((why, upgrading)) => {
+                    let (code, message) = unreached(why);
+                    let refusal = Refusal::new(code, message);
+                    self.refuse(&handshake, subprotocol, dialect, refusal, upgrading, from, caller)
+                }
+            },
         }
     }
 
-    /// As whom a client shows itself: by its `Authorization`, an item of its subprotocols, or a cookie, in this order.
-    /// `None` when it does not, or has a key that is nobody's in particular. A browser sends a cookie whether it is
-    /// wanted or not, so one that is no good counts as none.
-    async fn who(&self, handshake: &Handshake, headers: &HeaderMap) -> Result<Option<Arc<str>>, Refused> {
+    /// Takes the ticket, when everything else about the client is found right.
+    async fn redeem(
+        &self,
+        request: &Request<Incoming>,
+        handshake: &Handshake,
+        ticket: &str,
+        caller: Caller,
+    ) -> Result<Admitted, Turned> {
+        let Ok(offset) = offset(request.uri().query()) else {
+            let message = "offset has to be the number of output bytes that the client has, and stand there once";
+            return Err(Refusal::new(Code::BadMessage, message).into());
+        };
+        let address = caller.counted();
+        let failed = || address.map_or(Ok(()), |address| self.gate.failure(address));
+        let subject = self.who(handshake, request.headers(), request.extensions().get()).await.map_err(|refused| {
+            let failed = if refused.is_guess() { failed() } else { Ok(()) };
+            Refusal::failure(Code::Unauthenticated, refused.message(), failed)
+        })?;
+        // Behind a proxy, a connection counts for its client from here on. It is taken first: a ticket is not given back.
+        let own = address.filter(|_| caller.is_forwarded()).map(|address| self.gate.connection(address)).transpose()?;
+        let redeemed = self.api.tickets.redeem(ticket, subject.as_deref()).await.map_err(|refused| {
+            // A link that was good once may be shown again and again by a page that is left open.
+            let failed = if refused == ticket::Refused::Unknown { failed() } else { Ok(()) };
+            Refusal::failure(refused.code(), refused.message(), failed)
+        })?;
+        match redeemed {
+            Redeemed::Here(grant) => Ok(Admitted { grant, offset, own }),
+            Redeemed::Elsewhere(replica) => Err(Turned::To(replica, own)),
+        }
+    }
+
+    /// As whom a client shows itself: by its `Authorization`, an item of its subprotocols, a cookie, or the certificate
+    /// of its connection, in this order. `None` when it does not, or has a key that is nobody's in particular. A browser
+    /// sends cookies and certificates whether they are wanted or not, so one that is no good counts as none.
+    async fn who(
+        &self,
+        handshake: &Handshake,
+        headers: &HeaderMap,
+        certificate: Option<&ClientCertificate>,
+    ) -> Result<Option<Arc<str>>, Refused> {
         let shown = match bearer(headers) {
             Some(field) => Some(field.map_err(|()| Refused::Malformed)?),
             None => handshake.token(),
@@ -103,9 +182,12 @@ impl Edge {
         let identity = match shown {
             Some(shown) => self.api.identities.identify(shown).await?,
             None => {
-                let cookie = self.cookie.as_deref().and_then(|name| cookie(headers, name));
-                let Some(cookie) = cookie else { return Ok(None) };
-                let Ok(identity) = self.api.identities.identify(cookie).await else { return Ok(None) };
+                let by_cookie = match self.cookie.as_deref().and_then(|name| cookie(headers, name)) {
+                    Some(cookie) => self.api.identities.identify(cookie).await.ok(),
+                    None => None,
+                };
+                let by_certificate = || self.api.identities.certificate(certificate?)?.ok();
+                let Some(identity) = by_cookie.or_else(by_certificate) else { return Ok(None) };
                 identity
             }
         };
@@ -117,20 +199,21 @@ impl Edge {
         self: Arc<Self>,
         grant: Grant,
         offset: Option<u64>,
+        own: Option<Held<Address>>,
         upgrading: OnUpgrade,
         dialect: &'static str,
-        peer: SocketAddr,
+        caller: Caller,
     ) {
         let arrival = Arrival { offset, resumes: grant.resumes(), owner: grant.purpose().owner.clone() };
-        let client = self.client(upgrading, dialect, grant.purpose().role, arrival);
-        let upgraded = timeout(self.limits.request_timeout, client);
+        let client = self.client(upgrading, own, dialect, grant.purpose().role, arrival);
+        let upgraded = timeout(self.limits.get().request_timeout, client);
         let Ok(Some(client)) = upgraded.await else {
-            tracing::debug!(peer = %peer, session = %grant.purpose().session, "a client left before its upgrade");
+            tracing::debug!(peer = %caller, session = %grant.purpose().session, "a client left before its upgrade");
             return;
         };
         let gone = match self.api.sessions.get(grant.purpose().session) {
             Some(session) => {
-                tracing::info!(peer = %peer, session = %session.id(), dialect, "client attaches");
+                tracing::info!(peer = %caller, session = %session.id(), dialect, "client attaches");
                 session.attach(client).await.err()
             }
             None => Some(client),
@@ -151,20 +234,22 @@ impl Edge {
         refusal: Refusal,
         upgrading: OnUpgrade,
         from: From,
-        peer: SocketAddr,
+        caller: Caller,
     ) -> Reply {
-        let Refusal { code, message } = refusal;
+        let Refusal { code, message, exceeded } = refusal;
         self.api.metrics.upgrade_refused(code.slug());
-        tracing::info!(peer = %peer, code = %code, "an upgrade was refused");
+        tracing::info!(peer = %caller, code = %code, "an upgrade was refused");
         if from == From::Nowhere && dialect.is_none() {
-            return closing(Problem::new(code, message).reply());
+            let reply = exceeded.map_or_else(|| Problem::new(code, message).reply(), |exceeded| exceeded.reply());
+            let is_store = matches!(code, Code::StoreUnavailable | Code::StoreRestarted);
+            return closing(if is_store { with(reply, header::RETRY_AFTER, STORE_RETRY) } else { reply });
         }
         let edge = self.clone();
         self.tasks.spawn(async move {
             let dialect = dialect.unwrap_or(DEFAULT_DIALECT);
             let refusing = async {
-                if let Some(client) = edge.client(upgrading, dialect, Role::Viewer, Arrival::default()).await {
-                    client.refuse(code, message).await;
+                if let Some(client) = edge.client(upgrading, None, dialect, Role::Viewer, Arrival::default()).await {
+                    client.refuse(code, &message).await;
                 }
             };
             let _ = timeout(REFUSED, refusing).await;
@@ -176,13 +261,15 @@ impl Edge {
     async fn client(
         &self,
         upgrading: OnUpgrade,
+        own: Option<Held<Address>>,
         dialect: &'static str,
         role: Role,
         arrival: Arrival,
     ) -> Option<Attachment> {
         let upgraded = upgrading.await.ok()?;
         let parts = upgraded.downcast::<TokioIo<Guard<Connection>>>().ok()?;
-        let (stream, behind) = parts.io.into_inner().into_parts();
+        let (mut stream, behind) = parts.io.into_inner().into_parts();
+        stream.own = own.or(stream.own);
         let mut already_read = BytesMut::from(&parts.read_buf[..]);
         already_read.extend_from_slice(&behind);
         let options = socket::Options {
@@ -192,13 +279,15 @@ impl Edge {
             pong_within: PONG_WITHIN,
         };
         let stream: ClientIo = Box::new(stream);
-        let socket = Socket::new(stream, &already_read, options);
-        Some(Attachment::new(socket, client_dialect(dialect)?, role, arrival))
+        let limits = self.limits.get();
+        let socket = Socket::new(stream, &already_read, options).with_patience(limits.message_timeout);
+        let pace = InputPace::new(limits.pace, self.api.metrics.clone());
+        Some(Attachment::new(socket, client_dialect(dialect)?, role, arrival).paced(pace))
     }
 }
 
 /// How much output a client says that it has (`?offset=N`). Other parameters mean nothing here.
-fn offset(query: Option<&str>) -> Result<Option<u64>, ()> {
+pub(super) fn offset(query: Option<&str>) -> Result<Option<u64>, ()> {
     let mut offsets = query.unwrap_or_default().split('&').filter_map(|pair| match pair.split_once('=') {
         Some(("offset", value)) => Some(value),
         None if pair == "offset" => Some(""),

@@ -49,6 +49,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// How many sessions there are, for `/metrics`.
     pub sessions: Box<dyn Fn() -> usize + Send + Sync>,
+    /// Whether the store that replicas share has been away for too long, for `/readyz`.
+    pub store_away: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Admin {
@@ -101,8 +103,14 @@ impl Admin {
         }
         match request.uri().path() {
             "/healthz" => reply(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
-            "/readyz" if self.ready.get() => reply(StatusCode::OK, "text/plain; charset=utf-8", "ready\n"),
-            "/readyz" => reply(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", "not ready\n"),
+            "/readyz" => {
+                let (status, words) = match (self.ready.get(), (self.store_away)()) {
+                    (true, false) => (StatusCode::OK, "ready\n"),
+                    (true, true) => (StatusCode::SERVICE_UNAVAILABLE, "not ready: the store of the links is away\n"),
+                    (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+                };
+                reply(status, "text/plain; charset=utf-8", words)
+            }
             "/metrics" => reply(
                 StatusCode::OK,
                 "text/plain; version=0.0.4; charset=utf-8",

@@ -1,7 +1,8 @@
 //! Counters, and their text for Prometheus.
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
@@ -14,6 +15,10 @@ pub struct Metrics {
     ignored_upstream: AtomicU64,
     refused: DashMap<&'static str, u64>,
     ended: DashMap<(&'static str, &'static str), u64>,
+    carried: AtomicI64,
+    limited: DashMap<&'static str, u64>,
+    limit_entries: DashMap<&'static str, u64>,
+    limit_shared: DashMap<&'static str, u64>,
     recordings: AtomicU64,
     recorded: AtomicU64,
     recording_disk: AtomicU64,
@@ -22,6 +27,9 @@ pub struct Metrics {
     recording_pauses: AtomicU64,
     recordings_failed: DashMap<&'static str, u64>,
     recordings_deleted: DashMap<&'static str, u64>,
+    store_up: OnceLock<AtomicU64>,
+    store_calls: DashMap<&'static str, u64>,
+    reloads: DashMap<&'static str, u64>,
 }
 
 impl Metrics {
@@ -33,6 +41,11 @@ impl Metrics {
     /// A link was redeemed.
     pub fn link_redeemed(&self) {
         self.redeemed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many more connections are carried to other replicas, or fewer.
+    pub fn carried(&self, change: i64) {
+        self.carried.fetch_add(change, Ordering::Relaxed);
     }
 
     /// Clients sent so many messages or fields that mean nothing here.
@@ -53,6 +66,17 @@ impl Metrics {
     /// A session at a provider of this kind ended in this way.
     pub fn session_ended(&self, kind: &'static str, ending: &'static str) {
         *self.ended.entry((kind, ending)).or_default() += 1;
+    }
+
+    /// Somebody ran into this limit: was refused, or held back.
+    pub fn limited(&self, limit: &'static str) {
+        *self.limited.entry(limit).or_default() += 1;
+    }
+
+    /// So many are remembered for this limit now, and so many more were judged together, since there was no room for them.
+    pub fn limit_map(&self, limit: &'static str, entries: usize, shared: u64) {
+        self.limit_entries.insert(limit, entries as u64);
+        *self.limit_shared.entry(limit).or_default() += shared;
     }
 
     /// A recording is being written from now on.
@@ -100,6 +124,21 @@ impl Metrics {
         *self.recordings_deleted.entry(reason).or_default() += 1;
     }
 
+    /// The store that replicas share is connected, or away.
+    pub fn store_up(&self, up: bool) {
+        self.store_up.get_or_init(AtomicU64::default).store(up.into(), Ordering::Relaxed);
+    }
+
+    /// A call to that store came to this outcome.
+    pub fn store_call(&self, outcome: &'static str) {
+        *self.store_calls.entry(outcome).or_default() += 1;
+    }
+
+    /// SIGHUP asked for another configuration, and this came of it: `applied` or `refused`.
+    pub fn reload(&self, result: &'static str) {
+        *self.reloads.entry(result).or_default() += 1;
+    }
+
     /// The text format of Prometheus, version 0.0.4. `sessions` is how many there are now.
     #[must_use]
     pub fn render(&self, sessions: usize) -> String {
@@ -113,6 +152,13 @@ impl Metrics {
         };
         let one = |counter: &AtomicU64| vec![(String::new(), counter.load(Ordering::Relaxed))];
         family("sessions", "gauge", "Sessions that are there now.", vec![(String::new(), sessions as u64)]);
+        let carried = u64::try_from(self.carried.load(Ordering::Relaxed)).unwrap_or(0);
+        family(
+            "carried",
+            "gauge",
+            "Clients of other replicas that are carried to them.",
+            vec![(String::new(), carried)],
+        );
         family("links_minted_total", "counter", "Links minted.", one(&self.minted));
         family("links_redeemed_total", "counter", "Links redeemed.", one(&self.redeemed));
         let ignored = [("client", &self.ignored_client), ("upstream", &self.ignored_upstream)]
@@ -125,6 +171,20 @@ impl Metrics {
             (format!("{{kind=\"{kind}\",ending=\"{ending}\"}}"), *entry.value())
         });
         family("sessions_ended_total", "counter", "Sessions ended, by kind and ending.", ended.collect());
+        let by_limit = |counts: &DashMap<&'static str, u64>| {
+            counts.iter().map(|entry| (format!("{{limit=\"{}\"}}", entry.key()), *entry.value())).collect()
+        };
+        let limited = by_limit(&self.limited);
+        family("limited_total", "counter", "Times that somebody was refused or held back, by limit.", limited);
+        let entries = by_limit(&self.limit_entries);
+        family("limit_entries", "gauge", "Addresses or names that a limit remembers now.", entries);
+        let shared = by_limit(&self.limit_shared);
+        family(
+            "limit_shared_total",
+            "counter",
+            "Times that somebody was judged with others, for want of room.",
+            shared,
+        );
         family("recordings", "gauge", "Recordings that are being written now.", one(&self.recordings));
         family("recording_disk_bytes", "gauge", "What recordings hold on the disk.", one(&self.recording_disk));
         family("recorded_bytes_total", "counter", "Bytes written to recordings.", one(&self.recorded));
@@ -141,6 +201,14 @@ impl Metrics {
         family("recordings_failed_total", "counter", "Recordings that ended before their session, by reason.", failed);
         let deleted = by_reason(&self.recordings_deleted);
         family("recording_parts_deleted_total", "counter", "Parts of recordings deleted, by reason.", deleted);
+        if let Some(up) = self.store_up.get() {
+            family("store_up", "gauge", "Whether the store of the tickets is connected.", one(up));
+            let calls =
+                self.store_calls.iter().map(|entry| (format!("{{outcome=\"{}\"}}", entry.key()), *entry.value()));
+            family("store_calls_total", "counter", "Calls to the store of the tickets, by outcome.", calls.collect());
+        }
+        let reloads = self.reloads.iter().map(|entry| (format!("{{result=\"{}\"}}", entry.key()), *entry.value()));
+        family("config_reloads_total", "counter", "Reloads that SIGHUP asked for, by result.", reloads.collect());
         text
     }
 }

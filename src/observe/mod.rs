@@ -5,5 +5,5 @@ mod log;
 mod metrics;
 
 pub use admin::{Admin, Readiness};
-pub use log::init as init_log;
+pub use log::{LogFilter, init as init_log};
 pub use metrics::Metrics;

@@ -70,6 +70,14 @@ impl Dialer {
         Ok(Self { tls: TlsConnector::from(Arc::new(config)), allow_private })
     }
 
+    /// The same for a peer that does not speak HTTP: no protocol is offered in its handshake.
+    #[must_use]
+    pub(crate) fn without_alpn(self) -> Self {
+        let mut config = ClientConfig::clone(self.tls.config());
+        config.alpn_protocols.clear();
+        Self { tls: TlsConnector::from(Arc::new(config)), ..self }
+    }
+
     /// Whether addresses that are not public may be dialled.
     pub(crate) fn allows_private(&self) -> bool {
         self.allow_private

@@ -7,7 +7,8 @@ use polytty_dialect::{Code, Size};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Failure, Provider, Target, Upstream};
+use super::{Failure, Provider, Target, Upstream, Workspace};
+use crate::limit::{Opens, Rate};
 
 /// One `[[providers]]` entry at work.
 pub struct Entry {
@@ -16,6 +17,7 @@ pub struct Entry {
     max_sessions: u32,
     open_timeout: Duration,
     record: Option<bool>,
+    opens: Option<Opens>,
     provider: Box<dyn Provider>,
     places: Arc<Semaphore>,
     health: Mutex<Health>,
@@ -52,7 +54,17 @@ impl Entry {
         provider: Box<dyn Provider>,
     ) -> Self {
         let places = Arc::new(Semaphore::new(max_sessions as usize));
-        Self { name, kind, max_sessions, open_timeout, record: None, provider, places, health: Mutex::default() }
+        Self {
+            name,
+            kind,
+            max_sessions,
+            open_timeout,
+            record: None,
+            opens: None,
+            provider,
+            places,
+            health: Mutex::default(),
+        }
     }
 
     /// Whether sessions here are recorded whose creators do not say so; `None` leaves it to the default of all
@@ -60,6 +72,13 @@ impl Entry {
     #[must_use]
     pub fn recorded(mut self, record: Option<bool>) -> Self {
         self.record = record;
+        self
+    }
+
+    /// How often terminals are opened here.
+    #[must_use]
+    pub fn opening_at(mut self, rate: Rate) -> Self {
+        self.opens = Some(Opens::new(rate));
         self
     }
 
@@ -101,6 +120,21 @@ impl Entry {
     /// As [`Provider::target`].
     pub fn target(&self, target: &Value) -> Result<Target, String> {
         self.provider.target(target)
+    }
+
+    /// The workspace that a target lies in, as [`Provider::workspace`].
+    pub fn workspace(&self, target: &Target) -> Option<Workspace> {
+        self.provider.workspace(target)
+    }
+
+    /// Waits for the next opening that the rate of this provider lets through, for about [`Entry::open_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] that says when to come back, at once, where that would not do.
+    pub async fn turn(&self) -> Result<(), Failure> {
+        let Some(opens) = &self.opens else { return Ok(()) };
+        opens.turn(self.open_timeout).await.map_err(|exceeded| Failure::new(exceeded.code(), exceeded.message()))
     }
 
     /// Opens a terminal.

@@ -45,6 +45,12 @@ pub trait Provider: Send + Sync {
     /// A sentence that names the field and says what would be right; an unknown field is an error, too.
     fn target(&self, target: &Value) -> Result<Target, String>;
 
+    /// The workspace that a target lies in, where the provider bounds the terminals of each.
+    fn workspace(&self, target: &Target) -> Option<Workspace> {
+        let _ = target;
+        None
+    }
+
     /// Opens a terminal and verifies it. Cancelling the future must leave nothing behind at the provider that a
     /// further call could have ended.
     ///
@@ -54,6 +60,15 @@ pub trait Provider: Send + Sync {
     ///
     /// [`Failure`], with a sentence for the person who waits.
     fn open<'a>(&'a self, target: &'a Target, size: Size) -> BoxFuture<'a, Result<Box<dyn Upstream>, Failure>>;
+}
+
+/// A part of a provider's service that takes so many terminals at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workspace {
+    /// Its name; another provider's workspace of this name is another one.
+    pub name: String,
+    /// How many sessions it takes.
+    pub max_sessions: u32,
 }
 
 /// A target that its provider has read and found sound. Only that provider looks inside.

@@ -9,9 +9,10 @@ use polytty_dialect::{ClientDialect, Code, Exit, Outbox, Resume, Role, ServerEve
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
-use super::ending::close_frame;
+use super::ending::{close_frame, close_reason};
 use super::questions::Questions;
 use super::{Ending, SessionId};
+use crate::limit::InputPace;
 use crate::provider::Failure;
 use crate::socket::{DRAIN, Incoming, Socket};
 use crate::ticket::Hash;
@@ -55,6 +56,8 @@ pub struct Attachment {
     /// What is left of a synthetic piece, which goes out before anything else.
     backlog: Bytes,
     ignored_fields: u64,
+    /// How fast it may send, where that is bounded.
+    pace: Option<Box<InputPace>>,
 }
 
 /// How a client comes to its session.
@@ -96,7 +99,44 @@ impl Attachment {
             repeated: None,
             backlog: Bytes::new(),
             ignored_fields: 0,
+            pace: None,
         }
+    }
+
+    /// Bounds how fast it may send.
+    #[must_use]
+    pub fn paced(mut self, pace: Option<Box<InputPace>>) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// Ready when it may be read. One that sends more than it may is not, for a while, in which its connection is kept warm.
+    #[inline]
+    pub(super) fn poll_unheld(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_held() { self.poll_held(cx) } else { Poll::Ready(()) }
+    }
+
+    #[cold]
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.pace.as_mut().is_none_or(|pace| pace.poll_ready(cx).is_ready()) {
+            return Poll::Ready(());
+        }
+        self.socket.poll_idle(cx);
+        let _ = self.socket.poll_flushed(cx);
+        Poll::Pending
+    }
+
+    /// Counts a message of it that was read.
+    #[inline]
+    pub(super) fn spend(&mut self, bytes: usize) {
+        if let Some(pace) = &mut self.pace {
+            pace.spend(bytes);
+        }
+    }
+
+    /// Whether it sends more than it may, and is not being read.
+    pub(super) fn is_held(&self) -> bool {
+        self.pace.as_ref().is_some_and(|pace| pace.is_held())
     }
 
     /// How it came.
@@ -109,7 +149,7 @@ impl Attachment {
         let mut outbox = Outbox::new();
         self.dialect.event(&ServerEvent::Error { code, message, last: true }, &mut outbox);
         self.socket.send(&outbox);
-        self.socket.leave(code.close(), &format!("{code}: {message}")).await;
+        self.socket.leave(code.close(), &close_reason(code, message)).await;
     }
 
     /// Leaves a client that broke the WebSocket protocol itself, with its code.

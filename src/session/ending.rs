@@ -2,6 +2,7 @@
 
 use polytty_dialect::{Code, Exit};
 
+use crate::limit::Exceeded;
 use crate::provider::Failure;
 use crate::recording::End;
 
@@ -94,6 +95,43 @@ impl From<&Ending> for End {
 pub(super) fn close_frame(ending: &Ending) -> (u16, String) {
     match ending.code() {
         None => (1000, format!("ended: {}", ending.message())),
-        Some(code) => (code.close(), format!("{code}: {}", ending.message())),
+        Some(code) => (code.close(), close_reason(code, &ending.message())),
+    }
+}
+
+/// The reason of a Close that tells of something that went wrong. One that tells of a limit says when to come back, however
+/// long its message is.
+pub(super) fn close_reason(code: Code, message: &str) -> String {
+    if !matches!(code, Code::RateLimited | Code::QuotaExceeded) || message.contains(TRY_AGAIN) {
+        return format!("{code}: {message}");
+    }
+    let when = format!("{TRY_AGAIN}{} s", Exceeded::LOOK_AGAIN.as_secs());
+    let mut reason = format!("{code}: {}", message.trim_end_matches('.'));
+    reason.truncate(reason.floor_char_boundary(MAX_REASON - when.len()));
+    reason + &when
+}
+
+/// What [`Exceeded::message`] says before it says when.
+const TRY_AGAIN: &str = "; try again in ";
+
+/// The longest reason of a Close, in bytes (RFC 6455, section 5.5).
+const MAX_REASON: usize = 123;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::Limit;
+
+    #[test]
+    fn every_4429_says_when_to_come_back_and_fits() {
+        let told = close_reason(Code::QuotaExceeded, "The workspace is full.");
+        assert_eq!(told, "quota_exceeded: The workspace is full; try again in 5 s");
+        let long = close_reason(Code::RateLimited, &"ä".repeat(100));
+        assert!(long.len() <= MAX_REASON && long.ends_with("ä; try again in 5 s"), "{long}");
+        let own =
+            Exceeded { retry_after: std::time::Duration::from_secs(86_400), ..Exceeded::count(Limit::Viewers, 1) };
+        let own = close_reason(own.code(), &own.message());
+        assert!(own.len() <= MAX_REASON && own.ends_with("; try again in 86400 s"), "{own}");
+        assert_eq!(close_reason(Code::Draining, "bye"), "draining: bye");
     }
 }

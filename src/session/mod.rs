@@ -26,11 +26,13 @@ use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use polytty_dialect::{Role, Size};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::auth::NoRandomness;
-use crate::provider::{Entry, Target};
+use crate::cluster::{Held, ReplicaId};
+use crate::limit::PaceSettings;
+use crate::provider::{Entry, Failure, Target};
 use crate::recording::Recorder;
 use crate::ticket::ResumeLinks;
 
@@ -57,6 +59,24 @@ impl SessionId {
         let mut id = [0; 16];
         SystemRandom::new().fill(&mut id).map_err(|_| NoRandomness)?;
         Ok(Self(id))
+    }
+
+    /// 96 random bits behind the id of the replica that owns the session, so that all others know whose it is.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system yields no random bytes.
+    pub fn at(replica: ReplicaId) -> Result<Self, NoRandomness> {
+        let Self(mut id) = Self::random()?;
+        id[..4].copy_from_slice(&replica.bytes());
+        Ok(Self(id))
+    }
+
+    /// The replica that owns it, where there are replicas.
+    #[must_use]
+    pub fn replica(self) -> ReplicaId {
+        let [a, b, c, d, ..] = self.0;
+        [a, b, c, d].into()
     }
 }
 
@@ -101,6 +121,8 @@ pub struct Spec {
     pub dialect: Option<&'static str>,
     /// Whether it is recorded, which needs a recorder.
     pub record: bool,
+    /// Its workspace's lease, where there are replicas and only one of them may have it.
+    pub held: Option<Held>,
 }
 
 /// How long sessions live.
@@ -131,8 +153,12 @@ pub struct Settings {
     pub screen: ScreenPolicy,
     /// Viewers of one session at once.
     pub max_viewers: usize,
+    /// How fast they may be.
+    pub pace: PaceSettings,
     /// Who records them, where there is a place for that.
     pub recorder: Option<Arc<Recorder>>,
+    /// The replica that this process is, with which their ids begin.
+    pub replica: Option<ReplicaId>,
 }
 
 /// When a session keeps a model of what is on its screen.
@@ -242,16 +268,12 @@ enum Command {
     Expect(Instant),
     Scrollback(oneshot::Sender<Vec<u8>>),
     End,
+    /// Its terminal can be had no longer.
+    Fail(Failure),
 }
 
 /// How many commands may wait for a session's task; whoever sends more waits, too.
 const COMMANDS: usize = 8;
-
-/// What a session holds as long as it lives: its places in the quotas.
-struct Places {
-    _total: OwnedSemaphorePermit,
-    _provider: OwnedSemaphorePermit,
-}
 
 #[cfg(test)]
 mod id_tests {

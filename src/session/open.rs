@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::attachment::{Attachment, BEYOND};
 use super::task::Task;
 use super::{Command, Ending, Spec};
+use crate::limit::Limit;
 use crate::provider::{Failure, Upstream};
 use crate::socket::{Incoming, MIN_MESSAGE};
 
@@ -52,8 +53,13 @@ impl<'a> Opening<'a> {
     pub(super) async fn run(mut self) -> Opened {
         let entry = &self.spec.provider;
         let asked = self.spec.size;
-        let drain = self.task.drain.clone();
-        let mut opening = std::pin::pin!(timeout(entry.open_timeout(), entry.open(&self.spec.target, asked)));
+        let (drain, metrics) = (self.task.drain.clone(), self.task.metrics.clone());
+        let mut opening = std::pin::pin!(async {
+            entry.turn().await.inspect_err(|_| metrics.limited(Limit::Opens.key()))?;
+            let opened = timeout(entry.open_timeout(), entry.open(&self.spec.target, asked)).await;
+            let late = || format!("{} did not open the terminal in time.", entry.kind().title);
+            opened.unwrap_or_else(|_| Err(Failure::new(Code::ProviderTimeout, late())))
+        });
         let mut drained = std::pin::pin!(drain.cancelled());
         let result = poll_fn(|cx| {
             if drained.as_mut().poll(cx).is_ready() {
@@ -62,14 +68,7 @@ impl<'a> Opening<'a> {
             if let Poll::Ready(ending) = self.poll_around(cx) {
                 return Poll::Ready(Err(ending));
             }
-            opening.as_mut().poll(cx).map(|result| match result {
-                Ok(Ok(upstream)) => Ok(upstream),
-                Ok(Err(failure)) => Err(Ending::Failed(failure)),
-                Err(_) => Err(Ending::Failed(Failure::new(
-                    Code::ProviderTimeout,
-                    format!("{} did not open the terminal in time.", entry.kind().title),
-                ))),
-            })
+            opening.as_mut().poll(cx).map_err(Ending::Failed)
         })
         .await;
         match &result {
@@ -96,6 +95,7 @@ impl<'a> Opening<'a> {
                     Command::Repaint(_) | Command::ViewerLeft | Command::ViewerConfirmed(_) | Command::RenewViewer(_),
                 ) => {}
                 Some(Command::Scrollback(reply)) => drop(reply.send(Vec::new())),
+                Some(Command::Fail(failure)) => return Poll::Ready(Ending::Failed(failure)),
                 Some(Command::End) | None => return Poll::Ready(Ending::Deleted),
             }
         }
@@ -113,12 +113,14 @@ impl<'a> Opening<'a> {
         while let Some(client) = &mut self.client {
             let flushed = client.poll_flushed(cx).is_ready();
             if self.early.input.len() >= EARLY_INPUT || !(flushed || client.has_room_for_replies()) {
+                client.socket().pause();
                 return Poll::Pending;
             }
             if taken >= EARLY_INPUT {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            std::task::ready!(client.poll_unheld(cx));
             let (kind, payload) = match std::task::ready!(client.socket().poll_recv(cx)) {
                 Incoming::Message(kind, payload) => (kind, payload),
                 Incoming::Closed(None | Some(1000)) if !client.dialect().has_close() => {
@@ -130,6 +132,7 @@ impl<'a> Opening<'a> {
                 }
             };
             taken += payload.len().max(MIN_MESSAGE);
+            client.spend(payload.len());
             let event = client.dialect().decode(Message { kind, payload: &payload }, &mut self.early.input);
             self.task.metrics.ignored_client(client.newly_ignored_fields());
             let bad = match event {

@@ -34,6 +34,7 @@ use super::task::Task;
 use super::viewer::{Gallery, Seat};
 use super::way_back::WayBack;
 use super::{Command, Ending, ScreenPolicy};
+use crate::limit::OutputPace;
 use crate::provider::{Failure, Upstream};
 use crate::recording::Tap;
 use crate::socket::DRAIN;
@@ -98,6 +99,8 @@ pub(super) struct Pump<'a> {
     input_held: bool,
     /// Whoever watches.
     viewers: Gallery,
+    /// How fast output may go out, where that is bounded.
+    pace: Option<Box<OutputPace>>,
     /// Where what happens is recorded, if it is.
     tap: Option<Tap>,
     /// The model of what is on the screen, while somebody needs it.
@@ -139,6 +142,7 @@ impl<'a> Pump<'a> {
         task.session.record.set_state(State::Detached);
         let ring = Ring::new(task.settings.scrollback, task.settings.scrollbacks.clone());
         let way_back = WayBack::new(task.settings.resume.clone(), task.session.id, Role::Writer);
+        let pace = OutputPace::new(task.settings.pace, task.metrics.clone());
         let viewers = Gallery::new(task.settings.max_viewers, task.settings.resume.clone(), task.session.id);
         let mut pump = Self {
             task,
@@ -155,6 +159,7 @@ impl<'a> Pump<'a> {
             over: None,
             input_held: false,
             viewers,
+            pace,
             tap: None,
             screen: None,
             is_whole: true,
@@ -236,6 +241,7 @@ impl<'a> Pump<'a> {
                     let _ = reply.send([front, back].concat());
                 }
                 Some(Command::Expect(until)) => self.expected = self.expected.max(Some(until)),
+                Some(Command::Fail(failure)) => return Poll::Ready(Ending::Failed(failure)),
                 Some(Command::End) | None => return Poll::Ready(Ending::Deleted),
             }
         }

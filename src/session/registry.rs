@@ -7,14 +7,16 @@ use std::time::Duration;
 use dashmap::DashMap;
 use jiff::Timestamp;
 use polytty_dialect::Code;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::info::{Facts, Record};
-use super::{COMMANDS, Ending, Info, Places, Session, SessionId, Settings, Spec, task};
+use super::{COMMANDS, Command, Ending, Info, Session, SessionId, Settings, Spec, task};
 use crate::auth::NoRandomness;
+use crate::cluster::Held;
+use crate::limit::{Claim, Exceeded, NoPlace, Place, Quotas};
 use crate::observe::Metrics;
 use crate::provider::Failure;
 
@@ -28,7 +30,7 @@ const OUTWAIT: Duration = Duration::from_secs(5);
 pub struct Sessions {
     live: DashMap<SessionId, Arc<Session>>,
     ended: Mutex<VecDeque<(SessionId, Info)>>,
-    total: Arc<Semaphore>,
+    quotas: Quotas,
     tasks: TaskTracker,
     drain: CancellationToken,
     settings: Settings,
@@ -38,14 +40,23 @@ pub struct Sessions {
 /// Why no session was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CreateError {
-    /// `limits.sessions` are there.
-    Total,
-    /// The provider's `max_sessions` are there.
-    Provider,
+    /// As many are there as may be.
+    Full(Exceeded),
+    /// The store that replicas count by is away.
+    StoreAway,
     /// This process is shutting down.
     Draining,
     /// The operating system yields no random bytes.
     NoRandomness,
+}
+
+impl From<NoPlace> for CreateError {
+    fn from(why: NoPlace) -> Self {
+        match why {
+            NoPlace::Full(exceeded) => Self::Full(exceeded),
+            NoPlace::StoreAway => Self::StoreAway,
+        }
+    }
 }
 
 impl From<NoRandomness> for CreateError {
@@ -55,13 +66,13 @@ impl From<NoRandomness> for CreateError {
 }
 
 impl Sessions {
-    /// An empty registry with room for `max` sessions.
+    /// An empty registry with room for as many sessions as the quotas say.
     #[must_use]
-    pub fn new(max: u32, settings: Settings, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub fn new(quotas: Quotas, settings: Settings, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             live: DashMap::new(),
             ended: Mutex::new(VecDeque::new()),
-            total: Arc::new(Semaphore::new(max as usize)),
+            quotas,
             tasks: TaskTracker::new(),
             drain: CancellationToken::new(),
             settings,
@@ -74,14 +85,13 @@ impl Sessions {
     /// # Errors
     ///
     /// [`CreateError`]; nothing was created.
-    pub fn create(self: &Arc<Self>, spec: Spec, ttl: Duration) -> Result<Arc<Session>, CreateError> {
+    pub async fn create(self: &Arc<Self>, mut spec: Spec, ttl: Duration) -> Result<Arc<Session>, CreateError> {
         if self.drain.is_cancelled() {
             return Err(CreateError::Draining);
         }
-        let places = Places {
-            _total: self.total.clone().try_acquire_owned().map_err(|_| CreateError::Total)?,
-            _provider: spec.provider.place().ok_or(CreateError::Provider)?,
-        };
+        let workspace = spec.provider.workspace(&spec.target);
+        let claim = Claim { subject: spec.subject.as_deref(), provider: &spec.provider, workspace: workspace.as_ref() };
+        let place = self.quotas.reserve(claim).await?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let facts = Facts {
             provider: spec.provider.name().into(),
@@ -92,7 +102,7 @@ impl Sessions {
             record: spec.record && self.settings.recorder.is_some(),
         };
         let session = Arc::new(Session {
-            id: SessionId::random()?,
+            id: self.settings.replica.map_or_else(SessionId::random, SessionId::at)?,
             dialect: spec.dialect,
             shared: spec.shared,
             record: Record::new(facts, spec.size),
@@ -109,7 +119,11 @@ impl Sessions {
             viewers: Vec::new(),
         };
         let until = Instant::now() + Self::patience(ttl);
-        let listed = Listed { registry: self.clone(), id: session.id, _places: places };
+        let held = spec.held.take();
+        if let Some(held) = &held {
+            self.tasks.spawn(end_when_lost(held.lost(), session.commands.clone()));
+        }
+        let listed = Listed { registry: self.clone(), id: session.id, _place: place, _held: held };
         self.tasks.spawn(async move {
             let _listed = listed;
             task.run(spec, until).await;
@@ -183,11 +197,23 @@ impl Sessions {
 struct Listed {
     registry: Arc<Sessions>,
     id: SessionId,
-    _places: Places,
+    _place: Place,
+    _held: Option<Held>,
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
         self.registry.forget(self.id);
+    }
+}
+
+/// Ends a session whose workspace has gone to another replica, whose connection has taken the place of this one's.
+async fn end_when_lost(lost: CancellationToken, session: mpsc::Sender<Command>) {
+    tokio::select! {
+        () = lost.cancelled() => {
+            let message = "The workspace has gone to another replica of this proxy.";
+            let _ = session.send(Command::Fail(Failure::new(Code::Evicted, message))).await;
+        }
+        () = session.closed() => {}
     }
 }

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::info::State;
 use super::open::{Opened, Opening};
 use super::pump::Pump;
-use super::viewer::Seat;
+use super::viewer::{Seat, no_seat_left};
 use super::{Attachment, Command, Ending, Session, Settings, Spec};
 use crate::observe::Metrics;
 
@@ -80,6 +80,7 @@ impl Task {
                         | Command::RenewViewer(_),
                     )) => {}
                     Ok(Some(Command::Scrollback(reply))) => drop(reply.send(Vec::new())),
+                    Ok(Some(Command::Fail(failure))) => break Ending::Failed(failure),
                     Ok(Some(Command::End)) => break Ending::Deleted,
                     Ok(None) | Err(_) => break Ending::Unused,
                 }
@@ -132,7 +133,7 @@ impl Task {
         if self.viewers.len() < self.settings.max_viewers {
             self.viewers.push(viewer);
         } else {
-            self.tasks.spawn(viewer.refuse(Code::QuotaExceeded, "as many viewers wait for this session as may"));
+            self.tasks.spawn(no_seat_left(viewer, self.settings.max_viewers, &self.metrics));
         }
     }
 

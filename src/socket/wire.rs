@@ -111,6 +111,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         &self.stream
     }
 
+    /// Whether the peer has begun a frame or message that it has not finished.
+    pub(super) fn is_unfinished(&self) -> bool {
+        !self.decoder.is_between_messages()
+    }
+
     /// For raw bytes, past all frames.
     pub(super) fn stream_mut(&mut self) -> &mut Meter<S> {
         &mut self.stream

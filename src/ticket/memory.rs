@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::time::Instant;
 
-use super::{Hash, MintError, Purpose, REMEMBERED, Refused, SWEEP, StoreFuture, TicketStore};
+use super::{Hash, MintError, Purpose, REMEMBERED, Refused, SWEEP, StoreFuture, Taken, TicketStore};
 
 /// How many spent and expired tickets are remembered at once. At the bound, the next ones are forgotten at once and
 /// answer as unknown.
@@ -105,8 +105,8 @@ impl TicketStore for MemoryStore {
         Box::pin(std::future::ready(self.insert(hash, purpose, Instant::now() + ttl)))
     }
 
-    fn take<'a>(&'a self, hash: Hash, subject: Option<&'a str>) -> StoreFuture<'a, Result<Purpose, Refused>> {
-        Box::pin(std::future::ready(self.remove(hash, subject, Instant::now())))
+    fn take<'a>(&'a self, hash: Hash, subject: Option<&'a str>) -> StoreFuture<'a, Result<Taken, Refused>> {
+        Box::pin(std::future::ready(self.remove(hash, subject, Instant::now()).map(Taken::Here)))
     }
 }
 
@@ -132,7 +132,8 @@ mod tests {
         let (store, tickets) = tickets(10);
         let purpose = purpose();
         let ticket = tickets.mint(purpose.clone()).await.unwrap();
-        assert_eq!(tickets.redeem(ticket.expose(), None).await.unwrap().purpose(), &purpose);
+        let grant = tickets.redeem(ticket.expose(), None).await.unwrap().here().unwrap();
+        assert_eq!(grant.purpose(), &purpose);
         assert_eq!(tickets.redeem(ticket.expose(), None).await.unwrap_err(), Refused::Gone);
         tokio::time::advance(REMEMBERED - Duration::from_millis(1)).await;
         assert_eq!(tickets.redeem(ticket.expose(), None).await.unwrap_err(), Refused::Gone);

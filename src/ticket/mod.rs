@@ -5,7 +5,9 @@
 //! while, to tell its holder why, and is then as unknown as one that never was.
 
 mod memory;
+mod redis;
 mod resume;
+mod ways;
 
 use std::fmt;
 use std::future::Future;
@@ -20,10 +22,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use polytty_dialect::{Code, Role};
 
 use crate::auth::NoRandomness;
+use crate::cluster::ReplicaId;
 use crate::session::SessionId;
 
 pub use memory::MemoryStore;
+pub use redis::RedisStore;
 pub use resume::{ResumeLink, ResumeLinks};
+pub use ways::Ways;
 
 /// The secret in a link. It shows itself only as part of the URL that is handed to its holder.
 pub struct Ticket(String);
@@ -114,6 +119,14 @@ pub enum Refused {
     Gone,
     /// There is no such ticket, or no longer.
     Unknown,
+    /// There is no such ticket, but the store began anew so lately that it may have been forgotten.
+    Forgotten,
+    /// The store began anew since it was minted, and cannot know whether it was used before.
+    Restarted,
+    /// The store cannot be reached; nothing was taken.
+    Unavailable,
+    /// The store was asked and did not answer. It may have been taken, and whoever asks again may hear that it is gone.
+    Unanswered,
 }
 
 impl Refused {
@@ -123,6 +136,8 @@ impl Refused {
         match self {
             Self::Gone => Code::LinkGone,
             Self::Unknown => Code::NotFound,
+            Self::Forgotten | Self::Restarted => Code::StoreRestarted,
+            Self::Unavailable | Self::Unanswered => Code::StoreUnavailable,
         }
     }
 
@@ -132,6 +147,10 @@ impl Refused {
         match self {
             Self::Gone => "this link was already used or has expired; ask for a new one",
             Self::Unknown => "there is no such link",
+            Self::Forgotten => "links were lost by a restart, this one perhaps among them; ask for a new one",
+            Self::Restarted => "a restart has made this link unusable; ask for a new one",
+            Self::Unavailable => "links cannot be looked up at the moment; this one was not used, try it again",
+            Self::Unanswered => "whether this link was used is not known; ask for a new one",
         }
     }
 }
@@ -143,6 +162,8 @@ pub enum MintError {
     Full,
     /// The operating system yields no random bytes.
     NoRandomness,
+    /// The store cannot be reached, or did not say that it keeps the ticket.
+    Unavailable,
 }
 
 impl MintError {
@@ -152,8 +173,18 @@ impl MintError {
         match self {
             Self::Full => Code::QuotaExceeded,
             Self::NoRandomness => Code::Internal,
+            Self::Unavailable => Code::StoreUnavailable,
         }
     }
+}
+
+/// What a store finds for whoever may have a ticket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It was taken, and its session is in this process.
+    Here(Purpose),
+    /// It was not taken: this replica has its session.
+    Elsewhere(ReplicaId),
 }
 
 /// A future that a store hands out.
@@ -165,8 +196,34 @@ pub trait TicketStore: Send + Sync {
     fn put(&self, hash: Hash, purpose: Purpose, ttl: Duration) -> StoreFuture<'_, Result<(), MintError>>;
 
     /// Takes a ticket out, if it is for `subject` or for anybody. Of any number of simultaneous calls for one hash,
-    /// exactly one gets it. To anybody else it is unknown, and stays where it is.
-    fn take<'a>(&'a self, hash: Hash, subject: Option<&'a str>) -> StoreFuture<'a, Result<Purpose, Refused>>;
+    /// exactly one gets it. To anybody else it is unknown, and stays where it is. It also stays where it is when its
+    /// session is elsewhere: only the replica that has the session takes it. The call is never repeated.
+    fn take<'a>(&'a self, hash: Hash, subject: Option<&'a str>) -> StoreFuture<'a, Result<Taken, Refused>>;
+
+    /// Whether a call now would certainly come to nothing.
+    fn is_away(&self) -> bool {
+        false
+    }
+}
+
+/// What redeeming a ticket leads to.
+#[derive(Debug)]
+pub enum Redeemed {
+    /// To a session in this process.
+    Here(Grant),
+    /// To a session of this replica, which has to be asked; nothing is spent yet.
+    Elsewhere(ReplicaId),
+}
+
+impl Redeemed {
+    /// The grant; `None` where the session is elsewhere.
+    #[must_use]
+    pub fn here(self) -> Option<Grant> {
+        match self {
+            Self::Here(grant) => Some(grant),
+            Self::Elsewhere(_) => None,
+        }
+    }
 }
 
 /// Mints and redeems.
@@ -190,6 +247,15 @@ impl Tickets {
         self.ttl
     }
 
+    /// Finds out whether there is any use in preparing what a ticket would be for.
+    ///
+    /// # Errors
+    ///
+    /// [`MintError::Unavailable`].
+    pub fn check(&self) -> Result<(), MintError> {
+        if self.store.is_away() { Err(MintError::Unavailable) } else { Ok(()) }
+    }
+
     /// Makes a ticket.
     ///
     /// # Errors
@@ -207,7 +273,7 @@ impl Tickets {
     /// # Errors
     ///
     /// [`Refused`]; a text that cannot be a ticket is unknown and is not looked up.
-    pub async fn redeem(&self, ticket: &str, subject: Option<&str>) -> Result<Grant, Refused> {
+    pub async fn redeem(&self, ticket: &str, subject: Option<&str>) -> Result<Redeemed, Refused> {
         let well_formed = ticket.len() == TICKET_LEN
             && ticket.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
         if !well_formed {
@@ -215,10 +281,12 @@ impl Tickets {
         }
         let hash = hash(ticket);
         if let Some(found) = self.resume.find(hash, subject) {
-            return Ok(Grant { purpose: found?, resumes: Some(hash) });
+            return Ok(Redeemed::Here(Grant { purpose: found?, resumes: Some(hash) }));
         }
-        let purpose = self.store.take(hash, subject).await?;
-        Ok(Grant { purpose, resumes: None })
+        Ok(match self.store.take(hash, subject).await? {
+            Taken::Here(purpose) => Redeemed::Here(Grant { purpose, resumes: None }),
+            Taken::Elsewhere(replica) => Redeemed::Elsewhere(replica),
+        })
     }
 }
 

@@ -4,12 +4,13 @@
 //! admits: a link is not spent by being used but by its user's confirmation that it arrived, so that a connection
 //! which breaks in between costs nothing. Here it is only known which link leads to which session.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashMap;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::Instant;
 
 use super::{Hash, Purpose, REMEMBERED, Refused, Ticket};
@@ -19,6 +20,9 @@ use crate::auth::NoRandomness;
 /// answer as unknown.
 const MAX_REMEMBERED: usize = 65_536;
 
+/// Changes that wait for whoever follows them. At the bound, the next ones are left out, and that some were is said.
+const MAX_CHANGES: usize = 4096;
+
 /// The resume links of all sessions of this process.
 pub struct ResumeLinks {
     /// What a link begins with: `wss://HOST/t/`.
@@ -26,6 +30,8 @@ pub struct ResumeLinks {
     ttl: Duration,
     states: DashMap<Hash, State>,
     gone: AtomicUsize,
+    follower: Mutex<Option<Sender<Hash>>>,
+    missed: AtomicBool,
 }
 
 enum State {
@@ -50,7 +56,14 @@ impl ResumeLinks {
     /// Links that begin with `prefix` and live for `ttl`.
     #[must_use]
     pub fn new(prefix: String, ttl: Duration) -> Arc<Self> {
-        Arc::new(Self { prefix, ttl, states: DashMap::new(), gone: AtomicUsize::new(0) })
+        Arc::new(Self {
+            prefix,
+            ttl,
+            states: DashMap::new(),
+            gone: AtomicUsize::new(0),
+            follower: Mutex::default(),
+            missed: AtomicBool::new(false),
+        })
     }
 
     /// How long a link lives.
@@ -68,6 +81,7 @@ impl ResumeLinks {
         let ticket = Ticket::random()?;
         let hash = ticket.hash();
         self.states.insert(hash, State::Live(purpose, Instant::now() + self.ttl));
+        self.changed(hash);
         let expires_at = Timestamp::now() + SignedDuration::try_from(self.ttl).unwrap_or(SignedDuration::ZERO);
         Ok(ResumeLink { hash, url: format!("{}{}", self.prefix, ticket.expose()), expires_at })
     }
@@ -78,6 +92,7 @@ impl ResumeLinks {
         if let State::Live(..) = *state {
             *state = State::Gone(Instant::now() + REMEMBERED);
             drop(state);
+            self.changed(hash);
             if self.gone.fetch_add(1, Ordering::Relaxed) >= MAX_REMEMBERED {
                 self.gone.fetch_sub(1, Ordering::Relaxed);
                 self.states.remove(&hash);
@@ -95,6 +110,42 @@ impl ResumeLinks {
             State::Live(..) => Some(Err(Refused::Gone)),
             State::Gone(until) if now < until => Some(Err(Refused::Gone)),
             State::Gone(_) => None,
+        }
+    }
+
+    /// From now on tells of each link that is issued or spent, and tells nobody who asked before.
+    pub(super) fn changes(&self) -> Receiver<Hash> {
+        let (sender, receiver) = mpsc::channel(MAX_CHANGES);
+        *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        receiver
+    }
+
+    /// Whether a change was left out since this was asked last.
+    pub(super) fn missed(&self) -> bool {
+        self.missed.swap(false, Ordering::Relaxed)
+    }
+
+    /// All links that are not spent.
+    pub(super) fn live(&self) -> Vec<Hash> {
+        let live = self.states.iter().filter(|entry| matches!(entry.value(), State::Live(..)));
+        live.map(|entry| *entry.key()).collect()
+    }
+
+    /// How long something is known of a link; `None` when nothing is.
+    pub(super) fn known_for(&self, hash: Hash, now: Instant) -> Option<Duration> {
+        let until = match *self.states.get(&hash)? {
+            State::Live(_, until) => until + REMEMBERED,
+            State::Gone(until) => until,
+        };
+        Some(until.saturating_duration_since(now))
+    }
+
+    fn changed(&self, hash: Hash) {
+        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(follower) = &*follower
+            && follower.try_send(hash).is_err()
+        {
+            self.missed.store(true, Ordering::Relaxed);
         }
     }
 

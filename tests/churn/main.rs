@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::time::Duration;
 
-use common::{Client, Connect, Proxy, SHELL, eventually, simulate};
+use common::{Client, Connect, Link, Proxy, SHELL, eventually, simulate};
 use futures_util::{StreamExt, stream};
 use http::Method;
 use polytty_simulator::{Fault, FaultSwitch, Kind, Simulator, Stage};
@@ -85,7 +85,10 @@ fn a_thousand_rounds_leave_nothing_behind() {
     };
     // Once each, so that what is made once is not counted.
     for kind in Kind::ALL.into_iter().map(Some).chain([None]) {
-        others.block_on(play(&proxy, Round { kind, fault: None, end: End::Close }));
+        others.block_on(async {
+            let link = proxy.mint(kind.map_or("local", Kind::as_str)).await;
+            play(&proxy, Round { kind, fault: None, end: End::Close }, &link).await
+        });
     }
     others.block_on(at_rest(&simulators));
     let before = Count::of(&ours);
@@ -156,11 +159,14 @@ async fn churn(proxy: &Proxy, simulators: &[(Kind, Box<dyn Simulator>)]) -> BTre
     let mut random = SEED;
     let rounds: Vec<_> = (0..ROUNDS).map(|_| choose(&mut random)).collect();
     let played = stream::iter(rounds).map(|round| async move {
+        let provider = round.kind.map_or("local", Kind::as_str);
+        // Who gets no link calls nobody whom a fault could strike.
+        let Some(link) = mint(proxy, provider).await else { return (round.end, false) };
         if let (Some(kind), Some(fault)) = (round.kind, round.fault) {
             let (_, simulator) = simulators.iter().find(|(other, _)| *other == kind).unwrap();
             commit(kind, fault, simulator.faults());
         }
-        (round.end, play(proxy, round).await)
+        (round.end, play(proxy, round, &link).await)
     });
     let mut opened = BTreeMap::new();
     let played: Vec<_> = played.buffer_unordered(AT_ONCE).collect().await;
@@ -210,11 +216,21 @@ fn next(state: &mut u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
+/// A link, unless the one workspace of Oblien has all the sessions that it takes.
+async fn mint(proxy: &Proxy, provider: &str) -> Option<Link> {
+    let body = json!({ "provider": provider, "target": proxy.target(provider) });
+    let answer = proxy.api(Method::POST, "/v1/sessions", Some(body)).await;
+    if answer.status == 429 && answer.headers["ratelimit"] == "\"max_terminals\";r=0" {
+        return None;
+    }
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let text = |name: &str| answer.body[name].as_str().unwrap().to_owned();
+    Some(Link { session: text("id"), url: text("url") })
+}
+
 /// One session from its link to its end; whether there was a terminal.
-async fn play(proxy: &Proxy, round: Round) -> bool {
-    let provider = round.kind.map_or("local", Kind::as_str);
-    let link = proxy.mint(provider).await;
-    let mut client = Client::connect(proxy, &link, Connect::default()).await.unwrap();
+async fn play(proxy: &Proxy, round: Round, link: &Link) -> bool {
+    let mut client = Client::connect(proxy, link, Connect::default()).await.unwrap();
     if round.end == End::VanishDialling {
         return false;
     }

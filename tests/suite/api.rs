@@ -167,8 +167,8 @@ async fn minting_has_a_rate_and_says_when_to_come_back() {
     let refused = world.api(Method::POST, "/v1/sessions", Some(body)).await;
     assert_eq!((refused.status.as_u16(), &refused.body["code"]), (429, &json!("rate_limited")));
     assert_eq!(refused.headers["retry-after"], "1");
-    assert_eq!(refused.headers["ratelimit-policy"], "\"mint\";q=3;w=3");
-    assert_eq!(refused.headers["ratelimit"], "\"mint\";r=0;t=1");
+    assert_eq!(refused.headers["ratelimit-policy"], "\"mints_per_second\";q=3;w=3");
+    assert_eq!(refused.headers["ratelimit"], "\"mints_per_second\";r=0;t=1");
 }
 
 #[tokio::test]

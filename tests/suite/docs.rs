@@ -4,8 +4,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Where documents are, below the root: files, and folders with all that is in them.
-const DOCUMENTS: [&str; 6] =
-    ["README.md", "CHANGELOG.md", "docs", "certs/README.md", "tests/browser/README.md", "web/vendor/README.md"];
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "docs",
+    "certs/README.md",
+    "tests/browser/README.md",
+    "web/vendor/README.md",
+];
 
 #[test]
 fn every_relative_link_leads_to_a_file_and_every_anchor_to_a_heading() {

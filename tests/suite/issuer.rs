@@ -41,6 +41,11 @@ impl Issuer {
         self.folder.path().join("jwks.json")
     }
 
+    /// What it signs by.
+    pub(crate) fn key(&self) -> &KeyPair {
+        &self.key
+    }
+
     fn set(&self) -> Value {
         // An uncompressed point: 4, then both coordinates.
         let (x, y) = self.key.der_bytes()[1..].split_at(32);

@@ -3,16 +3,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on fails here and now")]
 
 mod api;
+mod attacks;
+mod certificates;
 mod cli;
 mod common;
 mod connect;
+mod descriptors;
 mod docs;
 mod endurance;
 mod faults;
 mod identities;
 mod issuer;
+mod limits;
 mod links;
 mod recording;
+mod reload;
 mod shared;
 mod signing;
 mod stalled;

@@ -126,6 +126,12 @@ impl Decoder {
         matches!(self.state, State::Closed | State::Failed(_))
     }
 
+    /// Whether nothing of a frame or message has come whose rest has not.
+    #[must_use]
+    pub fn is_between_messages(&self) -> bool {
+        !matches!(self.state, State::Payload { .. } | State::Head { len: 1.., .. }) && !self.assembly.in_message()
+    }
+
     /// Bytes of heap memory that the decoder owns now. Between messages, once [`Decoder::decode`] has returned `None`,
     /// there are none.
     #[must_use]

@@ -86,7 +86,9 @@ impl Tokens {
 
     fn identity(&self, claims: &Map<String, Value>) -> Result<Identity, Refused> {
         let subject = claims.get(&self.settings.subject_claim).and_then(Value::as_str);
-        let subject = subject.filter(|subject| !subject.is_empty() && subject.len() <= MAX_SUBJECT);
+        let is_one =
+            |subject: &&str| !subject.is_empty() && subject.len() <= MAX_SUBJECT && !subject.contains(char::is_control);
+        let subject = subject.filter(is_one);
         let subject: Arc<str> = subject.ok_or(Refused::NoSubject)?.into();
         // Who is to be told apart by this claim and has none may use none.
         let listed = |claim: &String| words(claims.get(claim)).map(str::to_owned).collect();

@@ -10,7 +10,7 @@ use super::super::secret::Secret;
 use super::super::units::{Authority, BaseUrl};
 
 /// `[[providers]]`: what every kind has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provider {
     /// Names the provider in the API.
     pub name: String,
@@ -18,6 +18,10 @@ pub struct Provider {
     pub max_sessions: u32,
     /// From the first dial to a verified terminal. Default `15s`.
     pub open_timeout: Duration,
+    /// Terminals opened a second, sustained; `None` leaves it to [`Limits::opens`](super::Limits::opens).
+    pub opens_per_second: Option<u32>,
+    /// Terminals opened at once; `None` leaves it to [`Limits::opens`](super::Limits::opens).
+    pub open_burst: Option<u32>,
     /// A PEM file with roots trusted for this provider instead of the system's.
     pub ca: Option<PathBuf>,
     /// Whether addresses that are not public (loopback, private, link-local …) may be dialled. Default false.
@@ -29,7 +33,7 @@ pub struct Provider {
 }
 
 /// The kinds and their own keys.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProviderKind {
     /// Alibaba Cloud PAI-DLC (GetWebTerminal).
     PaiDlc(PaiDlc),
@@ -74,7 +78,7 @@ impl ProviderKind {
 }
 
 /// `kind = "pai-dlc"`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaiDlc {
     /// Region id, such as `cn-hangzhou`. Required.
     pub region: String,
@@ -92,7 +96,7 @@ pub struct PaiDlc {
 }
 
 /// `kind = "eci"`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Eci {
     /// Region id, such as `cn-hangzhou`. Required.
     pub region: String,
@@ -123,7 +127,7 @@ pub enum HostPattern {
 }
 
 /// `kind = "dockhand"`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dockhand {
     /// Where Dockhand is: its pages, its API and its terminals. Required. `http` only with `allow_private`.
     pub url: BaseUrl,
@@ -140,7 +144,7 @@ pub struct Dockhand {
 }
 
 /// Whom Dockhand takes polytty for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DockhandCredentials {
     /// An API token.
     Token(Secret),
@@ -156,7 +160,7 @@ pub enum DockhandCredentials {
 }
 
 /// `flow`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DockhandFlow {
     /// One WebSocket that creates and starts the shell, as real servers have it.
     WebSocket,
@@ -180,7 +184,7 @@ pub enum AttachMessages {
 }
 
 /// `kind = "decthings"`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decthings {
     /// Where calls are posted to. Default `https://api.decthings.com/v0`. `http` only with `allow_private`.
     pub http_url: Endpoint,
@@ -203,7 +207,7 @@ pub enum Writes {
 }
 
 /// `kind = "oblien"`. At least one of `client` and `token` is there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Oblien {
     /// The control plane. Default `https://api.oblien.com`. `http` only with `allow_private`.
     pub api_url: BaseUrl,
@@ -233,7 +237,7 @@ pub struct Oblien {
 }
 
 /// An API key of Oblien.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OblienClient {
     /// Its id.
     pub id: String,
@@ -271,7 +275,7 @@ pub enum TokenPlace {
 }
 
 /// `kind = "local"`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Local {
     /// The commands that may be run, each a program and its arguments; the first is the default. Never empty.
     pub commands: Vec<Vec<String>>,

@@ -7,7 +7,7 @@ use super::*;
 const DOCUMENT: &str = include_str!("../../../proxy.toml");
 
 /// The secrets that the examples refer to.
-const SECRETS: [(&str, &str); 9] = [
+const SECRETS: [(&str, &str); 10] = [
     ("ALIBABA_CLOUD_ACCESS_KEY_ID", "id"),
     ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "secret"),
     ("ALIBABA_CLOUD_SECURITY_TOKEN", "token"),
@@ -17,6 +17,7 @@ const SECRETS: [(&str, &str); 9] = [
     ("OBLIEN_CLIENT_ID", "id"),
     ("OBLIEN_CLIENT_SECRET", "secret"),
     ("OBLIEN_TOKEN", "token"),
+    ("REDIS_PASSWORD", "password"),
 ];
 
 /// The lines with every key and section that is commented out made real.
@@ -37,7 +38,10 @@ fn key_of(line: &str) -> Option<&str> {
 fn load_lines(lines: &[&str]) -> Result<String, Errors> {
     let home = Home::new(&lines.join("\n"));
     let directory = home.0.path().display().to_string();
-    home.load(&SECRETS).map(|loaded| format!("{:?}", loaded.config).replace(&directory, ""))
+    // [cluster] needs it, and the file shows what is there without [cluster].
+    let with_store: Vec<_> =
+        SECRETS.into_iter().chain([("POLYTTY__TICKETS__STORE", "rediss://store.example")]).collect();
+    home.load(&with_store).map(|loaded| format!("{:?}", loaded.config).replace(&directory, ""))
 }
 
 #[test]
@@ -45,6 +49,7 @@ fn it_loads_as_it_is() {
     let config = Home::new(DOCUMENT).load(&[]).unwrap_or_else(|errors| panic!("{errors}")).config;
     assert_eq!(config.server.public_url.to_string(), "https://localhost:8443");
     assert_eq!((config.keys.len(), config.providers.len()), (0, 0));
+    assert!(matches!(config.tickets.store, TicketStore::Memory) && config.cluster.is_none());
 }
 
 #[test]
@@ -76,7 +81,7 @@ fn every_key_is_required_or_has_its_default_or_says_that_there_is_none() {
         };
         *seen.entry(class).or_default() += 1;
     }
-    assert_eq!(seen, BTreeMap::from([("default", 72), ("none", 14), ("required", 37)]));
+    assert_eq!(seen, BTreeMap::from([("default", 92), ("none", 20), ("required", 44)]));
 }
 
 #[test]
@@ -88,6 +93,10 @@ fn it_knows_every_key_and_no_other() {
         probed.push((*line).to_owned());
         if let Some(name) = line.strip_prefix('[') {
             section = name.trim_matches(['[', ']']).to_owned();
+            // A list within a section is a key of that section.
+            if let Some((above, list)) = name.trim_matches(['[', ']']).split_once('.') {
+                sections.entry(above.to_owned()).or_default().insert(list);
+            }
             if section == "providers" {
                 section = format!("providers {}", sections.len());
             }
@@ -101,7 +110,17 @@ fn it_knows_every_key_and_no_other() {
         }
     }
     // What all kinds have is documented once, and what one kind has perhaps in several examples.
-    let common = ["name", "kind", "max_sessions", "open_timeout", "ca", "allow_private", "record"];
+    let common = [
+        "name",
+        "kind",
+        "max_sessions",
+        "open_timeout",
+        "opens_per_second",
+        "open_burst",
+        "ca",
+        "allow_private",
+        "record",
+    ];
     let mut documented: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for (section, keys) in sections {
         let kind = kinds.get(&section).map_or(section, |kind| (*kind).to_owned());

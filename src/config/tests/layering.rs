@@ -92,7 +92,7 @@ fn without_a_file_the_environment_must_suffice() {
     let loaded = load_with(None, &enough, &[&none]).unwrap();
     assert_eq!(loaded.file, None);
     assert_eq!(
-        (loaded.config.tls.cert.to_str(), loaded.config.tls.key.to_str()),
+        (loaded.config.tls.certificates[0].cert.to_str(), loaded.config.tls.certificates[0].key.to_str()),
         (Some("certs/c.pem"), Some("/k.pem"))
     );
     let [shell] = loaded.config.providers.as_slice() else { panic!("one provider") };
@@ -134,7 +134,7 @@ fn variables_go_over_every_type_of_key() {
         ],
     );
     assert_eq!(config.tickets.ttl, Duration::from_secs(60));
-    assert_eq!((config.limits.sessions, config.limits.mint_burst, config.limits.body), (77, 5, 1 << 20));
+    assert_eq!((config.limits.sessions, config.limits.mints.burst, config.limits.body), (77, 5, 1 << 20));
     assert_eq!((config.server.listen.to_string().as_str(), config.server.admin_listen), ("[::1]:443", None));
     let origins: Vec<_> = config.server.origins.iter().map(|origin| origin.as_str()).collect();
     assert_eq!(origins, ["https://a.example", "https://b.example:81"]);
@@ -202,11 +202,11 @@ fn a_variable_that_sets_nothing_is_a_mistake() {
             "POLYTTY__LIMITS__SESSIONS: limits.sessions: expected a whole number from 1 to 1000000, found \"many\"".to_owned(),
             format!("POLYTTY__TICKETS: {unknown}"),
             format!("POLYTTY__TICKETS__: {unknown}"),
-            "POLYTTY__TICKETS__TTLL: tickets.ttll: unknown key, did you mean ttl?; the keys here are ttl, resume_ttl, store".to_owned(),
+            "POLYTTY__TICKETS__TTLL: tickets.ttll: unknown key, did you mean ttl?; the keys here are ttl, resume_ttl, store, password, ca".to_owned(),
             format!("POLYTTY__TICKETS__TTL__X: {unknown}"),
             format!("POLYTTY__TICKETS__ttl: {unknown}"),
             "POLYTTY__TICKET__TTL: ticket: unknown key, did you mean tickets?; the keys here are server, tls, tickets, \
-             limits, sessions, recording, log, jwt, keys, providers"
+             limits, sessions, recording, log, cluster, jwt, keys, providers"
                 .to_owned(),
             format!("POLYTTY____TTL: {unknown}"),
         ]
@@ -241,6 +241,6 @@ fn a_quoted_key_is_no_path() {
 fn paths_start_at_the_directory_of_the_file() {
     let home = Home::new(&REQUIRED.replace("k.pem", "/abs/k.pem"));
     let config = home.load(&[("POLYTTY__TLS__CERT", "sub/c.pem")]).unwrap().config;
-    assert_eq!(config.tls.cert, home.path("sub/c.pem"));
-    assert_eq!(config.tls.key, Path::new("/abs/k.pem"));
+    assert_eq!(config.tls.certificates[0].cert, home.path("sub/c.pem"));
+    assert_eq!(config.tls.certificates[0].key, Path::new("/abs/k.pem"));
 }

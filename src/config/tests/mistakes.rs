@@ -65,11 +65,11 @@ commands = [[\"sh\", 1], [], \"top\"]
     let expected = "\
 proxy.toml:1:1: tls.cert: required: expected the path of a PEM file with the certificate chain, found nothing
 proxy.toml:1:1: tls.key: required: expected the path of a PEM file with the private key, found nothing
-proxy.toml:2:1: server.lisetn: unknown key, did you mean listen?; the keys here are listen, public_url, admin_listen, origins
+proxy.toml:2:1: server.lisetn: unknown key, did you mean listen?; the keys here are listen, public_url, admin_listen, origins, trusted_proxies, proxy_protocol
 proxy.toml:3:14: server.public_url: expected the https URL that clients use, such as https://terminals.example.com, found one of http
 proxy.toml:4:16: server.admin_listen: expected an IP address and a port such as \"127.0.0.1:8443\" or \"[::]:8443\", found the number 9443
 proxy.toml:7:7: tickets.ttl: expected a duration such as \"30s\" (from 1s to 1h), found the number 30
-proxy.toml:8:9: tickets.store: expected \"memory\", found \"redis\"
+proxy.toml:8:9: tickets.store: expected \"memory\", \"redis://HOST:PORT/DATABASE\" or \"rediss://HOST:PORT/DATABASE\" (with TLS); a user name stands before the host, as in redis://USER@HOST, and the password in tickets.password
 proxy.toml:11:8: limits.body: expected a size such as \"64KiB\" (from 1KiB to 16MiB), found the number 65536
 proxy.toml:12:14: limits.mint_burst: expected a whole number from 1 to 1000000, found \"100\"
 proxy.toml:13:12: limits.sessions: expected a whole number from 1 to 1000000, found the number 0
@@ -78,7 +78,7 @@ proxy.toml:17:16: sessions.idle_timeout: not TOML: string values must be quoted
 proxy.toml:18:15: sessions.max_message: expected a size such as \"64KiB\" (from 1KiB to 16MiB), found \"1GiB\"
 proxy.toml:21:10: log.format: expected \"text\" or \"json\" (did you mean \"json\"?), found \"jsn\"
 proxy.toml:22:10: log.filter: expected a filter such as \"info\" or \"info,polytty=debug\", found \"polytty=loud\"
-proxy.toml:24:2: recorder: unknown key, did you mean recording?; the keys here are server, tls, tickets, limits, sessions, recording, log, jwt, keys, providers
+proxy.toml:24:2: recorder: unknown key, did you mean recording?; the keys here are server, tls, tickets, limits, sessions, recording, log, cluster, jwt, keys, providers
 proxy.toml:28:8: keys.\"a key\".name: expected a name of at most 64 letters, digits, '.', '_' and '-' that begins with a letter or digit, found \"a key\"
 proxy.toml:29:8: keys.\"a key\".hash: expected \"sha256:\" and 64 hexadecimal digits, as polytty key new prints them, found a string of another form
 proxy.toml:31:1: providers.pai.access_key_secret: required: expected the secret of the AccessKey, found nothing
@@ -88,7 +88,7 @@ proxy.toml:36:17: providers.pai.access_key_id: expected an AccessKey id: letters
 proxy.toml:37:18: providers.pai.security_token: expected a secret: a string, { env = \"NAME\" } or { file = \"PATH\" }, found a number
 proxy.toml:38:19: providers.pai.websocket_hosts: expected a list of hosts such as [\"*.aliyun.com\", \"gateway.example.com:8443\"], found a list
 proxy.toml:39:16: providers.pai.open_timeout: expected a duration such as \"30s\" (from 100ms to 10m), found \"0s\"
-proxy.toml:40:3: providers.pai.shel: unknown key; the keys here are name, kind, max_sessions, open_timeout, ca, allow_private, record, region, endpoint, access_key_id, access_key_secret, security_token, websocket_hosts
+proxy.toml:40:3: providers.pai.shel: unknown key; the keys here are name, kind, max_sessions, open_timeout, opens_per_second, open_burst, ca, allow_private, record, region, endpoint, access_key_id, access_key_secret, security_token, websocket_hosts
 proxy.toml:43:8: providers.pai.name: a second entry of this name; the first is at proxy.toml:32:8, and names are unique
 proxy.toml:44:8: providers.pai.kind: expected \"pai-dlc\" or \"eci\" or \"dockhand\" or \"oblien\" or \"decthings\" or \"local\" (did you mean \"local\"?), found \"locale\"
 proxy.toml:47:1: providers[2].name: required: expected a name of at most 64 letters, digits, '.', '_' and '-' that begins with a letter or digit, found nothing
@@ -139,6 +139,11 @@ fn ranges_end_where_they_say() {
         ("limits", "connections", ["1", "1000000"], ["0", "1000001"]),
         ("limits", "mints_per_second", ["1", "1_000_000"], ["-1", "4294967297"]),
         ("limits", "handshake_timeout", ["\"100ms\"", "\"10m\""], ["\"99ms\"", "\"600001ms\""]),
+        ("limits", "handshake_burst", ["1", "1000000"], ["0", "1000001"]),
+        ("limits", "lockout_max", ["\"10s\"", "\"1d\""], ["\"999ms\"", "\"86401s\""]),
+        ("limits", "input_messages_per_second", ["0", "1000000"], ["-1", "1000001"]),
+        ("limits", "input_bytes_per_second", ["\"0B\"", "\"1KiB\""], ["\"1023B\"", "5000"]),
+        ("limits", "output_bytes_per_second", ["\"0B\"", "\"1TiB\""], ["\"1B\"", "\"1025TiB\""]),
         ("limits", "body", ["\"1KiB\"", "\"16MiB\""], ["\"1023B\"", "\"16777217B\""]),
         ("sessions", "max_message", ["\"1KiB\"", "\"16MiB\""], ["\"1023B\"", "\"16777217B\""]),
         ("sessions", "detach_grace", ["\"0s\"", "\"30d\""], ["\"-1s\"", "\"31d\""]),
@@ -225,6 +230,46 @@ fn the_two_listeners_have_different_addresses() {
 }
 
 #[test]
+fn proxies_are_addresses_and_networks_and_a_header_is_read_of_nobody_else() {
+    let server = |text: &str| Home::new(&REQUIRED.replace("[server]\n", &format!("[server]\n{text}\n")));
+    for (text, expected) in [
+        (
+            "trusted_proxies = [\"10.0.0.0/33\"]",
+            "2:20: server.trusted_proxies[0]: expected an IP address, or a network",
+        ),
+        ("trusted_proxies = [\"10.0.0.1\", \"lb.example\"]", "2:32: server.trusted_proxies[1]: expected an IP address"),
+        ("trusted_proxies = \"10.0.0.0/8\"", "2:19: server.trusted_proxies: expected a list of addresses and networks"),
+        ("proxy_protocol = true", "2:18: server.proxy_protocol: expected server.trusted_proxies to be set as well"),
+        ("proxy_protocol = \"v2\"", "2:18: server.proxy_protocol: expected true or false"),
+    ] {
+        let told = server(text).mistakes(&[]);
+        assert!(told.len() == 1 && told[0].starts_with(&format!("proxy.toml:{expected}")), "{told:?}");
+    }
+    let home = server("trusted_proxies = [\"10.1.2.3/8\", \"2001:db8::7\"]\nproxy_protocol = true");
+    let server = home.load(&[]).unwrap_or_else(|errors| panic!("{errors}")).config.server;
+    let networks: Vec<_> = server.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!((networks, server.proxy_protocol), (vec!["10.0.0.0/8".to_owned(), "2001:db8::7/128".to_owned()], true));
+}
+
+#[test]
+fn the_first_lock_out_is_no_longer_than_the_longest() {
+    let told = one("[limits]\nlockout = \"16m\"");
+    assert_eq!(told, "proxy.toml:7:11: limits.lockout: expected limits.lockout to be at most limits.lockout_max");
+    let limits = config("[limits]\nlockout = \"16m\"\nlockout_max = \"16m\"", &[]).limits;
+    assert_eq!(limits.lockout, limits.lockout_max);
+}
+
+#[test]
+fn a_provider_has_a_rate_of_its_own_or_that_of_all() {
+    let local = "[[providers]]\nname = \"a\"\nkind = \"local\"\ncommands = [[\"sh\"]]\nopens_per_second = 3\n";
+    let config = config(local, &[]);
+    assert_eq!((config.providers[0].opens_per_second, config.providers[0].open_burst), (Some(3), None));
+    assert!(
+        one(&format!("{local}open_burst = 0\n")).contains("providers.a.open_burst: expected a whole number from 1")
+    );
+}
+
+#[test]
 fn http_leads_to_private_addresses_only() {
     let pai = format!("{PAI}access_key_secret = \"s\"\nendpoint = \"http://127.0.0.1:8080\"\n");
     assert!(one(&pai).starts_with("proxy.toml:12:12: providers.pai.endpoint: expected an https URL; "));
@@ -234,12 +279,44 @@ fn http_leads_to_private_addresses_only() {
 }
 
 #[test]
+fn a_certificate_of_a_client_needs_roots_to_verify_it_by_and_goes_instead_of_a_hash() {
+    let key = "[[keys]]\nname = \"ci\"\n";
+    let named = format!("{key}certificate = \"spiffe://example.com/ci\"\n");
+    assert_eq!(
+        one(&named),
+        "proxy.toml:8:15: tls.client_ca: required: expected the path of a PEM file with the roots that certificates of \
+         clients are verified by, found nothing"
+    );
+    let told = one(&format!("client_ca = \"c.pem\"\n{key}"));
+    assert!(told.starts_with("proxy.toml:7:1: keys.ci.hash: required: expected \"sha256:\" and 64"), "{told}");
+    let told = one(&format!("client_ca = \"c.pem\"\n{key}certificate = \"CN=ci\""));
+    assert!(told.starts_with("proxy.toml:9:15: keys.ci.certificate: expected \"sha256:\" and 64"), "{told}");
+    let told = one("client_auth = \"required\"\n");
+    assert!(told.starts_with("proxy.toml:6:15: tls.client_auth: expected tls.client_ca to be set as well"), "{told}");
+    let config = config(&format!("client_ca = \"c.pem\"\n{named}"), &[]);
+    assert_eq!(config.keys[0].hash, None);
+}
+
+#[test]
+fn further_certificates_are_told_apart_by_their_places_and_may_come_from_a_variable() {
+    let pair = "[[tls.certificates]]\ncert = \"a.pem\"\nkey = \"a.key\"\n";
+    let told = mistakes(&format!("{pair}[[tls.certificates]]\ncert = 1\n"), &[]);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("proxy.toml:9:1: tls.certificates[1].key: required: expected the path"), "{told:?}");
+    assert!(told[1].starts_with("proxy.toml:10:8: tls.certificates[1].cert: expected the path"), "{told:?}");
+    let variable = "[{ cert = \"b.pem\", key = \"b.key\" }, { cert = \"c.pem\", key = \"c.key\" }]";
+    let config = config(pair, &[("POLYTTY__TLS__CERTIFICATES", variable)]);
+    assert_eq!(config.tls.certificates.len(), 3);
+    assert!(config.tls.certificates[2].key.ends_with("c.key"));
+}
+
+#[test]
 fn names_are_unique_in_their_list_only() {
     let hash = format!("hash = \"sha256:{}\"\n", "0aF".repeat(22).split_at(64).0);
     let local = "kind = \"local\"\ncommands = [[\"sh\"]]\n";
     let key = |name: &str| format!("[[keys]]\nname = \"{name}\"\n{hash}");
     let config = config(&format!("{}{}[[providers]]\nname = \"a\"\n{local}", key("a"), key("b")), &[]);
-    assert_eq!((config.keys.len(), config.keys[0].hash[..3].to_vec()), (2, vec![0x0a, 0xf0, 0xaf]));
+    assert_eq!((config.keys.len(), config.keys[0].hash.unwrap()[..3].to_vec()), (2, vec![0x0a, 0xf0, 0xaf]));
     let told = mistakes(&[key("a"), key("b"), key("a"), key("a")].concat(), &[]);
     for (mistake, line) in told.iter().zip([13, 16]) {
         let expected = "keys.a.name: a second entry of this name; the first is at proxy.toml:7:8, and names are unique";

@@ -7,6 +7,7 @@ mod mistakes;
 mod oblien;
 mod recording;
 mod secrets;
+mod store;
 
 use std::path::{Path, PathBuf};
 

@@ -126,7 +126,7 @@ fn no_mistake_repeats_a_secret() {
         format!("access_key_secret = \"x\"\nendpoint = {url}"),
         format!("access_key_secret = \"x\"\nwebsocket_hosts = [{url}]"),
         format!("access_key_secret = \"x\"\nmax_sessions = {url}"),
-        format!("access_key_secret = \"x\"\n[tickets]\nstore = \"redis://:{SECRET}@h\""),
+        format!("access_key_secret = \"x\"\n[tickets]\nstore = \"redis://:{SECRET}@h/x\""),
         format!("access_key_secret = \"x\"\n[[keys]]\nname = \"k\"\nhash = \"{SECRET}\""),
         format!("access_key_secret = \"x\"\n[[keys]]\nname = \"k\"\nhash = \"sha256:{SECRET}\""),
         format!("access_key_secret = \"x\"\n[a]\nb = {SECRET}"),

@@ -11,7 +11,7 @@ const MAX_FIELDS: usize = 100;
 
 /// What stands behind a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(in crate::edge) enum Framing {
     /// A body of so many bytes, then the next request.
     Body(u64),
     /// Whatever the new protocol says.
@@ -20,7 +20,7 @@ pub(super) enum Framing {
 
 /// Where the head ends: behind the first empty line. A bare LF counts as an end of line here, so that a head which
 /// uses one is found and refused rather than waited for.
-pub(super) fn find_end(buffer: &[u8]) -> Option<usize> {
+pub(in crate::edge) fn find_end(buffer: &[u8]) -> Option<usize> {
     let mut line_start = 0;
     for (at, byte) in buffer.iter().enumerate() {
         if *byte == b'\n' {
@@ -41,9 +41,10 @@ pub(super) fn too_large() -> Problem {
 }
 
 /// Judges a head, its empty line included.
-pub(super) fn check(head: &[u8]) -> Result<Framing, Problem> {
+pub(in crate::edge) fn check(head: &[u8]) -> Result<Framing, Problem> {
     let bad = |detail: &str| Problem::new(Code::BadMessage, detail);
-    let head = std::str::from_utf8(head).map_err(|_| bad("a request head is ASCII"))?;
+    let head = std::str::from_utf8(head).ok().filter(|head| head.is_ascii());
+    let head = head.ok_or_else(|| bad("a request head is ASCII"))?;
     let head = head.strip_suffix("\r\n\r\n").ok_or_else(|| bad("lines of a request head end in CRLF"))?;
     if head.bytes().any(|byte| (byte < b' ' && !matches!(byte, b'\r' | b'\n' | b'\t')) || byte == 0x7f) {
         return Err(bad("a request head holds a control character"));
@@ -85,7 +86,7 @@ fn request_line(line: &str) -> Result<&str, Problem> {
     if version != "HTTP/1.1" {
         return Err(bad("only HTTP/1.1 is spoken here").status(StatusCode::HTTP_VERSION_NOT_SUPPORTED));
     }
-    if !target.starts_with('/') || target.contains('#') || !target.is_ascii() {
+    if !target.starts_with('/') || target.contains('#') {
         return Err(bad("the request target is a path that begins with a slash"));
     }
     Ok(method)

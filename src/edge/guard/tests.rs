@@ -68,6 +68,8 @@ async fn requests_that_could_be_read_in_two_ways_are_refused_with_the_right_stat
         (400, format!("GET / HTTP/1.1\r\n{host}X: a\rb\r\n\r\n")),
         (400, format!("GET / HTTP/1.1\r\n{host}X: a\0b\r\n\r\n")),
         (400, format!("GET / HTTP/1.1\r\n{host}nonsense\r\n\r\n")),
+        (400, format!("GET / HTTP/1.1\r\n{host}X: \u{e4}\r\n\r\n")),
+        (400, format!("GET /\u{e4} HTTP/1.1\r\n{host}\r\n")),
         (431, format!("GET / HTTP/1.1\r\n{host}X: {}\r\n\r\n", "x".repeat(MAX_HEAD))),
         (431, format!("GET / HTTP/1.1\r\n{host}{}\r\n", "X: 1\r\n".repeat(101))),
     ];
@@ -147,6 +149,26 @@ async fn a_peer_that_reads_nothing_of_its_answer_is_cut() {
     let started = Instant::now();
     let error = guard.write_all(&[b'x'; 1000]).await.unwrap_err();
     assert_eq!((error.kind(), started.elapsed().as_secs()), (io::ErrorKind::TimedOut, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_sips_its_answer_is_cut_and_a_slow_line_gets_all_of_it() {
+    for (sip, cut) in [(100, true), (2048, false)] {
+        let (ours, mut peer) = duplex(16);
+        let mut guard = Guard::new(ours, timing());
+        let sipping = tokio::spawn(async move {
+            let mut taken = vec![0; sip];
+            while peer.read_exact(&mut taken).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let started = Instant::now();
+        let wrote = guard.write_all(&[b'x'; 100_000]).await;
+        assert_eq!(wrote.is_err(), cut, "{sip} bytes a second: {wrote:?}");
+        let took = started.elapsed().as_secs();
+        assert!(if cut { (10..=12).contains(&took) } else { took > 40 }, "{took}");
+        sipping.abort();
+    }
 }
 
 #[tokio::test]

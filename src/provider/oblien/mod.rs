@@ -21,7 +21,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::oneshot;
 
 use super::dial::Dialer;
-use super::{BoxFuture, Failure, Provider, Target, Upstream};
+use super::{BoxFuture, Failure, Provider, Target, Upstream, Workspace};
 use crate::config::Oblien;
 use access::{Access, Service};
 use api::Api;
@@ -73,8 +73,7 @@ impl OblienProvider {
             Some(hub) => match hub.try_send(opener) {
                 Ok(()) => return Ok(()),
                 Err(TrySendError::Full(_)) => {
-                    let message =
-                        "Too many terminals of this workspace are being opened at once. Try again in a moment.";
+                    let message = "Too many terminals of this workspace are being opened at once.";
                     return Err(Failure::new(Code::RateLimited, message));
                 }
                 // Its task was cut off in the middle.
@@ -130,6 +129,15 @@ impl Provider for OblienProvider {
         let settings = &self.service.settings;
         let reach = Reach { workspace: settings.workspace.as_deref(), any: settings.client.is_some() };
         OblienTarget::read(target, reach).map(Target::new)
+    }
+
+    fn workspace(&self, target: &Target) -> Option<Workspace> {
+        let target = target.get::<OblienTarget>()?;
+        let Place { workspace, runtime } = &target.place;
+        // A token alone leads to one workspace, whatever that is called; and each runtime has room of its own.
+        let part = |name: &Option<String>| name.as_deref().unwrap_or_default().to_owned();
+        let name = format!("{}/{}", part(workspace), part(runtime));
+        Some(Workspace { name, max_sessions: self.service.settings.max_terminals })
     }
 
     fn open<'a>(&'a self, target: &'a Target, size: Size) -> BoxFuture<'a, Result<Box<dyn Upstream>, Failure>> {

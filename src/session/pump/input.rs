@@ -100,6 +100,10 @@ impl Pump<'_> {
                 break Read::More;
             }
             if !client.has_room_for_replies() && client.poll_flushed(cx).is_pending() {
+                client.socket().pause();
+                break Read::Wait;
+            }
+            if client.poll_unheld(cx).is_pending() {
                 break Read::Wait;
             }
             let Poll::Ready(incoming) = client.socket().poll_recv(cx) else { break Read::Wait };
@@ -109,6 +113,7 @@ impl Pump<'_> {
                 left => break Read::Left(left),
             };
             *taken += payload.len().max(MIN_MESSAGE);
+            client.spend(payload.len());
             client.hear();
             match client.dialect().decode(Message { kind, payload: &payload }, input) {
                 Ok(ClientEvent::Input) => {

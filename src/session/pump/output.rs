@@ -112,14 +112,18 @@ impl Pump<'_> {
         }
         // What was not read yet is not lost with this client: it is let go by the next turn of its input.
         if client.socket().failure().is_some() {
-            cx.waker().wake_by_ref();
+            // One that is held back is read when its time comes, which wakes the task.
+            if !client.is_held() {
+                cx.waker().wake_by_ref();
+            }
             return 0;
         }
+        let paced = self.pace.as_mut().map_or(usize::MAX, |pace| pace.poll_room(cx));
         // A client whose own input is stuck cannot be asked to acknowledge: it may be waiting behind that input.
-        if self.input_held {
-            return TURN;
+        if self.input_held || client.is_held() {
+            return TURN.min(paced);
         }
-        usize::try_from(client.credit()).unwrap_or(usize::MAX).min(TURN)
+        usize::try_from(client.credit()).unwrap_or(usize::MAX).min(TURN).min(paced)
     }
 
     /// Output that is there and that the client was not sent yet, in bytes.
@@ -132,7 +136,11 @@ impl Pump<'_> {
         self.active = Instant::now();
         let sent = match &mut self.client {
             Some(client) => {
-                client.output(&output[..output.len().min(room)], outbox);
+                let sent = output.len().min(room);
+                client.output(&output[..sent], outbox);
+                if let Some(pace) = &mut self.pace {
+                    pace.spend(sent);
+                }
                 client.position()
             }
             None => u64::MAX,
@@ -166,6 +174,9 @@ impl Pump<'_> {
         with_scratch(|_, outbox| client.output(piece, outbox));
         let moved = piece.len();
         self.ring.trim(client.position());
+        if let Some(pace) = &mut self.pace {
+            pace.spend(moved);
+        }
         moved
     }
 }

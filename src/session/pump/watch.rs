@@ -11,15 +11,13 @@ use super::{Pump, TURN};
 use crate::session::ScreenPolicy;
 use crate::session::attachment::Attachment;
 use crate::session::screen::Screen;
-use crate::session::viewer::{Event, NoSeat, Seat, Snapshot, Viewer};
+use crate::session::task::Task;
+use crate::session::viewer::{Event, NoSeat, Seat, Snapshot, Viewer, no_seat_left};
 use crate::ticket::{Refused, ResumeLink};
 
 /// How long a terminal is a row shorter, so that the program in it paints it anew. Less, and a program that is busy
 /// sees the size that it knows already.
 const NUDGE: Duration = Duration::from_millis(100);
-
-/// What a viewer is told when there is no seat left.
-const NO_SEAT: &str = "as many viewers watch this session as may (sessions.max_viewers)";
 
 impl Pump<'_> {
     /// Seats a viewer.
@@ -27,11 +25,11 @@ impl Pump<'_> {
         let seat = match self.viewers.seat(client.arrival().resumes, client.arrival().owner.clone()) {
             Ok(seat) => seat,
             Err(no_seat) => {
-                let (code, message) = match no_seat {
-                    NoSeat::Full => (Code::QuotaExceeded, NO_SEAT),
-                    NoSeat::Gone => (Code::LinkGone, Refused::Gone.message()),
+                let Task { tasks, metrics, settings, .. } = &*self.task;
+                match no_seat {
+                    NoSeat::Full => tasks.spawn(no_seat_left(client, settings.max_viewers, metrics)),
+                    NoSeat::Gone => tasks.spawn(client.refuse(Code::LinkGone, Refused::Gone.message())),
                 };
-                self.task.tasks.spawn(client.refuse(code, message));
                 return;
             }
         };

@@ -69,7 +69,7 @@ impl World {
 
     async fn redeem(&self, link: &str, offset: Option<u64>) -> Result<Arrival, Refused> {
         let ticket = link.rsplit('/').next().unwrap();
-        let grant = self.tickets.redeem(ticket, None).await?;
+        let grant = self.tickets.redeem(ticket, None).await?.here().expect("it is here");
         assert_eq!(grant.purpose().session, self.session.id());
         Ok(Arrival { offset, resumes: grant.resumes(), owner: None })
     }

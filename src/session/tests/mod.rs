@@ -1,6 +1,7 @@
 //! Whole sessions around a provider that does what its test says, in virtual time.
 
 mod coming_back;
+mod paced;
 mod recorded;
 mod watching;
 
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use super::{
     Arrival, Attachment, ClientIo, Lifetimes, ScreenPolicy, Scrollbacks, Session, Sessions, Settings, Spec, State,
 };
+use crate::limit::{InputPace, PaceSettings, Quotas};
 use crate::observe::Metrics;
 use crate::provider::{BoxFuture, Entry, Failure, Happened, Kind as ProviderKind, Provider, Target, Upstream};
 use crate::recording::Recorder;
@@ -124,6 +126,7 @@ struct World {
     terminal: Terminal,
     tickets: Tickets,
     client: Client,
+    metrics: Arc<Metrics>,
 }
 
 /// An attached client.
@@ -161,10 +164,26 @@ impl World {
         Self::build(screen, lifetimes, None, output, happened).await
     }
 
+    /// A session that may only be so fast, and its client.
+    async fn paced(pace: PaceSettings, output: &[u8], happened: Option<Happened>) -> Self {
+        Self::build_paced(ScreenPolicy::Viewers, lifetimes(), None, pace, output, happened).await
+    }
+
     async fn build(
         screen: ScreenPolicy,
         lifetimes: Lifetimes,
         recorder: Option<Arc<Recorder>>,
+        output: &[u8],
+        happened: Option<Happened>,
+    ) -> Self {
+        Self::build_paced(screen, lifetimes, recorder, PaceSettings::default(), output, happened).await
+    }
+
+    async fn build_paced(
+        screen: ScreenPolicy,
+        lifetimes: Lifetimes,
+        recorder: Option<Arc<Recorder>>,
+        pace: PaceSettings,
         output: &[u8],
         happened: Option<Happened>,
     ) -> Self {
@@ -183,9 +202,13 @@ impl World {
             resume: resume.clone(),
             screen,
             max_viewers: 3,
+            pace,
             recorder,
+            replica: None,
         };
-        let sessions = Sessions::new(10, settings, Arc::new(Metrics::default()));
+        let metrics = Arc::new(Metrics::default());
+        let quotas = Quotas::new(10, 10, None, metrics.clone());
+        let sessions = Sessions::new(quotas, settings, metrics.clone());
         let spec = Spec {
             provider: Arc::new(entry),
             target: Target::new(()),
@@ -195,11 +218,13 @@ impl World {
             labels: Vec::new(),
             dialect: None,
             record,
+            held: None,
         };
-        let session = sessions.create(spec, Duration::from_secs(30)).unwrap();
+        let session = sessions.create(spec, Duration::from_secs(30)).await.unwrap();
         let tickets = Tickets::new(MemoryStore::new(10), Duration::from_secs(30), resume);
-        let client = Client::attach(&session, Arrival::default()).await;
-        Self { sessions, session, terminal, tickets, client }
+        let input = InputPace::new(pace, metrics.clone());
+        let client = Client::attach_paced(&session, input).await;
+        Self { sessions, session, terminal, tickets, client, metrics }
     }
 }
 
@@ -214,6 +239,16 @@ impl Client {
 
     async fn come_over(pipe: usize, session: &Session, role: Role, arrival: Arrival) -> Self {
         Self::speaking("polytty.v1", pipe, session, role, arrival).await
+    }
+
+    async fn attach_paced(session: &Session, pace: Option<Box<InputPace>>) -> Self {
+        let (ours, theirs) = duplex(PIPE);
+        let stream: ClientIo = Box::new(ours);
+        let socket = Socket::new(stream, b"", options(socket::Role::Server));
+        let dialect = client_dialect("polytty.v1").unwrap();
+        let attachment = Attachment::new(socket, dialect, Role::Writer, Arrival::default()).paced(pace);
+        assert!(session.attach(attachment).await.is_ok());
+        Self(Socket::new(theirs, b"", options(socket::Role::Client)))
     }
 
     async fn speaking(dialect: &str, pipe: usize, session: &Session, role: Role, arrival: Arrival) -> Self {

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::attachment::{Attachment, BEYOND, Unconfirmed};
 use super::{Command, Ending, Session};
+use crate::limit::{Exceeded, Limit};
 use crate::observe::Metrics;
 use crate::socket::{DRAIN, Incoming, MIN_MESSAGE};
 
@@ -133,12 +134,16 @@ impl Viewer {
                 cx.waker().wake_by_ref();
                 break;
             }
+            if self.client.poll_unheld(cx).is_pending() {
+                break;
+            }
             let Poll::Ready(incoming) = self.client.socket().poll_recv(cx) else { break };
             let (kind, payload) = match incoming {
                 Incoming::Message(kind, payload) => (kind, payload),
                 left => return Poll::Ready(Step::Left(left)),
             };
             taken += payload.len().max(MIN_MESSAGE);
+            self.client.spend(payload.len());
             self.client.hear();
             // Whatever it types goes nowhere.
             let mut typed = Vec::new();
@@ -185,6 +190,13 @@ impl Viewer {
             }
         }
     }
+}
+
+/// Turns away a viewer for whom there is no seat.
+pub(super) fn no_seat_left(viewer: Attachment, seats: usize, metrics: &Metrics) -> impl Future<Output = ()> + use<> {
+    let exceeded = Exceeded::count(Limit::Viewers, u32::try_from(seats).unwrap_or(u32::MAX));
+    metrics.limited(exceeded.limit.key());
+    async move { viewer.refuse(exceeded.code(), &exceeded.message()).await }
 }
 
 enum Farewell {

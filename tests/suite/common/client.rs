@@ -57,9 +57,19 @@ impl Client {
         link: &Link,
         how: Connect<'_>,
     ) -> Result<Self, StatusCode> {
+        Self::try_connect_over(stream, site, link, how).await.expect("the connection holds")
+    }
+
+    /// The same; `None` when the connection breaks.
+    pub(crate) async fn try_connect_over(
+        stream: TlsStream<TcpStream>,
+        site: &Site,
+        link: &Link,
+        how: Connect<'_>,
+    ) -> Option<Result<Self, StatusCode>> {
         let mut request = Request::builder()
-            .uri(format!("ws://{}{}", site.address, link.path()))
-            .header("host", site.address.to_string())
+            .uri(format!("ws://{}{}", site.host, link.path()))
+            .header("host", site.host.to_string())
             .header("connection", "Upgrade")
             .header("upgrade", "websocket")
             .header("sec-websocket-version", "13")
@@ -75,7 +85,7 @@ impl Client {
         }
         let connecting = tokio_tungstenite::client_async(request.body(()).unwrap(), stream);
         match timeout(PATIENCE, connecting).await.expect("an upgrade is answered") {
-            Ok((ws, response)) => Ok(Self {
+            Ok((ws, response)) => Some(Ok(Self {
                 ws,
                 session: link.session.clone(),
                 subprotocol: response
@@ -86,8 +96,9 @@ impl Client {
                 said: Vec::new(),
                 closed: None,
                 looked: 0,
-            }),
-            Err(Error::Http(response)) => Err(response.status()),
+            })),
+            Err(Error::Http(response)) => Some(Err(response.status())),
+            Err(Error::Io(_) | Error::ConnectionClosed | Error::Protocol(_)) => None,
             Err(other) => panic!("{other}"),
         }
     }

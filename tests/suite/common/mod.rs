@@ -25,7 +25,7 @@ pub(crate) use client::{Client, Closed, Connect};
 pub(crate) use demo::Demo;
 pub(crate) use relay::Relay;
 pub(crate) use served::Served;
-pub(crate) use site::{Answer, Link, Site};
+pub(crate) use site::{Answer, Link, Shown, Site, metrics as metrics_of};
 pub(crate) use terminal::Terminal;
 
 /// How long anything may take before a test says that it does not happen.
@@ -128,7 +128,7 @@ impl Proxy {
             generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
         std::fs::write(folder.path().join("cert.pem"), cert.pem()).unwrap();
         std::fs::write(folder.path().join("key.pem"), signing_key.serialize_pem()).unwrap();
-        let listeners = Listeners::bind(ANY, Some(ANY)).unwrap();
+        let listeners = Listeners::bind(ANY, Some(ANY), None).unwrap();
         let address = listeners.tls.local_addr().unwrap();
         let admin = listeners.admin.as_ref().unwrap().local_addr().unwrap();
         let (key, hash) = polytty::auth::new_key().unwrap();
@@ -137,7 +137,7 @@ impl Proxy {
             "server": { "listen": address, "public_url": format!("https://{address}"), "admin_listen": admin },
             "tls": { "cert": "cert.pem", "key": "key.pem" },
             "keys": [{ "name": "test", "hash": format!("sha256:{hash}") }],
-            "limits": { "mints_per_second": 10_000, "mint_burst": 100_000 },
+            "limits": roomy(),
             "providers": providers,
         });
         change(&mut configuration);
@@ -162,13 +162,23 @@ impl Proxy {
 
     /// What the admin listener says under `/metrics`.
     pub(crate) async fn metrics(&self) -> String {
-        site::metrics(self.admin).await
+        metrics_of(self.admin).await
     }
 
     /// Takes it down as SIGTERM does; whether everybody left in time.
     pub(crate) async fn drain(self) -> bool {
         self.app.drain().await
     }
+}
+
+/// Limits by rate and address that no story runs into which is not about them: all of it comes from one address.
+pub(crate) fn roomy() -> Value {
+    let mut limits = json!({ "connections_per_address": 100_000, "failures": 100_000, "sessions_per_subject": 10_000 });
+    for of in ["handshake", "request", "mint", "subject_mint", "open"] {
+        limits[format!("{of}s_per_second")] = json!(10_000);
+        limits[format!("{of}_burst")] = json!(100_000);
+    }
+    limits
 }
 
 /// A simulator of some kind, with [`SHELL`] behind it.

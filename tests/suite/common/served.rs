@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use super::{Site, eventually, site};
+use super::{Site, eventually};
 
 /// A running proxy with the provider `local`; killed when dropped.
 pub(crate) struct Served {
@@ -20,6 +21,7 @@ pub(crate) struct Served {
     admin: SocketAddr,
     /// Goes in front of the program.
     wrapper: Vec<String>,
+    config: Value,
     home: TempDir,
 }
 
@@ -53,12 +55,14 @@ impl Served {
         // A port that is free now may be taken a moment later by somebody else; then another one is tried.
         loop {
             let (address, admin) = (free(), free());
-            config["server"] =
-                json!({ "listen": address, "public_url": format!("https://{address}"), "admin_listen": admin });
+            config["server"]["listen"] = json!(address);
+            config["server"]["public_url"] = json!(format!("https://{address}"));
+            config["server"]["admin_listen"] = json!(admin);
             std::fs::write(home.path().join("proxy.toml"), toml::to_string(&config).unwrap()).unwrap();
             let site = Site::new(address, key.clone(), Vec::new(), root.clone());
             let child = run(&wrapper, home.path());
-            let mut served = Self { site, child, admin, wrapper: wrapper.clone(), home };
+            let (wrapper, config) = (wrapper.clone(), config.clone());
+            let mut served = Self { site, child, admin, wrapper, config, home };
             if served.is_ready().await {
                 return served;
             }
@@ -79,6 +83,31 @@ impl Served {
         assert!(self.is_ready().await, "{}", self.log());
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Writes another configuration, and asks for it by SIGHUP. Returns what is logged until it says what came of it.
+    pub(crate) async fn reload(&mut self, change: impl FnOnce(&mut Value)) -> String {
+        change(&mut self.config);
+        self.reload_text(&toml::to_string(&self.config).unwrap()).await
+    }
+
+    /// The same with any text for a configuration.
+    pub(crate) async fn reload_text(&self, text: &str) -> String {
+        std::fs::write(self.home.path().join("proxy.toml"), text).unwrap();
+        let logged = self.log().len();
+        kill_process(Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap(), Signal::HUP).unwrap();
+        eventually(async || {
+            let said = self.log().split_off(logged);
+            // What needs a restart is told in a line behind the other.
+            let is_told = said.contains("nothing was reloaded") || said.contains("certificates included");
+            let results = self.metrics().await.matches("polytty_config_reloads_total{").count();
+            (is_told && results > 0).then_some(said)
+        })
+        .await
+    }
+
     /// The directory of the configuration.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
@@ -90,7 +119,7 @@ impl Served {
     }
 
     pub(crate) async fn metrics(&self) -> String {
-        site::metrics(self.admin).await
+        super::metrics_of(self.admin).await
     }
 
     /// Waits until it listens; false when it has ended instead.

@@ -1,17 +1,18 @@
 //! What a client knows of a proxy: where it is, what to trust, and a key.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -20,10 +21,19 @@ use super::{Client, Connect, PATIENCE, eventually};
 /// A proxy from outside.
 pub(crate) struct Site {
     pub(crate) address: SocketAddr,
+    /// What it is called in requests.
+    pub(crate) host: SocketAddr,
     pub(crate) key: String,
     /// What a session at each provider is opened with.
     targets: Vec<(String, Value)>,
+    root: CertificateDer<'static>,
     tls: TlsConnector,
+}
+
+/// A certificate that a client shows.
+pub(crate) struct Shown {
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) key: PrivateKeyDer<'static>,
 }
 
 /// A minted link.
@@ -55,7 +65,21 @@ impl Site {
         targets: Vec<(String, Value)>,
         root: CertificateDer<'static>,
     ) -> Self {
-        Self { address, key, targets, tls: trusting(root) }
+        let tls = trusting(root.clone(), None);
+        Self { address, host: address, key, targets, root, tls }
+    }
+
+    /// The same by another name: that of all replicas, which this is one of.
+    #[allow(dead_code, reason = "only the stories of replicas need it")]
+    pub(crate) fn called(self, host: SocketAddr) -> Self {
+        Self { host, ..self }
+    }
+
+    /// The same proxy, for a client that shows a certificate.
+    pub(crate) fn showing(&self, shown: Shown) -> Self {
+        let (key, targets, root) = (self.key.clone(), self.targets.clone(), self.root.clone());
+        let (address, host) = (self.address, self.host);
+        Self { address, host, key, targets, tls: trusting(root.clone(), Some(shown)), root }
     }
 
     /// What a session at this provider is opened with.
@@ -66,9 +90,20 @@ impl Site {
 
     /// A TLS connection.
     pub(crate) async fn dial(&self) -> TlsStream<TcpStream> {
-        let tcp = TcpStream::connect(self.address).await.unwrap();
-        tcp.set_nodelay(true).unwrap();
-        self.tls.connect(ServerName::try_from("127.0.0.1").unwrap(), tcp).await.unwrap()
+        self.shake(TcpStream::connect(self.address).await.unwrap()).await.unwrap()
+    }
+
+    /// A TCP connection that comes from another address: all of 127.0.0.0/8 is this machine.
+    pub(crate) async fn tcp_from(&self, source: Ipv4Addr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        socket.connect(self.address).await.unwrap()
+    }
+
+    /// TLS over a connection.
+    pub(crate) async fn shake(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        tcp.set_nodelay(true)?;
+        self.tls.connect(ServerName::try_from("127.0.0.1").unwrap(), tcp).await
     }
 
     /// Sends raw bytes over TLS and reads the raw answer to its end.
@@ -100,10 +135,21 @@ impl Site {
         body: Option<Value>,
         fields: &[(&str, &str)],
     ) -> Answer {
-        let stream = self.dial().await;
+        self.http_over(self.dial().await, method, path, body, fields).await
+    }
+
+    /// Any HTTP request, over a connection of its own.
+    pub(crate) async fn http_over(
+        &self,
+        stream: TlsStream<TcpStream>,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        fields: &[(&str, &str)],
+    ) -> Answer {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri(path).header("host", self.address.to_string());
+        let mut request = Request::builder().method(method).uri(path).header("host", self.host.to_string());
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
@@ -181,14 +227,17 @@ pub(crate) async fn metrics(admin: SocketAddr) -> String {
     answer
 }
 
-fn trusting(root: CertificateDer<'static>) -> TlsConnector {
+fn trusting(root: CertificateDer<'static>, shown: Option<Shown>) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(root).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let config = match shown {
+        Some(Shown { certificate, key }) => config.with_client_auth_cert(vec![certificate], key).unwrap(),
+        None => config.with_no_client_auth(),
+    };
     TlsConnector::from(Arc::new(config))
 }

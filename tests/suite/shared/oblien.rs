@@ -9,23 +9,35 @@ use serde_json::json;
 
 use super::other::Other;
 use super::{LONGER_THAN_A_REDIAL, notices, paced, resume, simulated};
-use crate::common::{Client, Connect, World, eventually};
+use crate::common::{Client, Connect, Link, World, eventually};
 
 #[tokio::test]
-async fn the_eleventh_terminal_is_refused_before_the_call_and_there_is_room_again_when_one_has_ended() {
+async fn the_eleventh_terminal_is_refused_before_there_is_a_link_to_it_and_there_is_room_again_when_one_has_ended() {
     let world = World::start().await;
     let mut clients = Vec::new();
     for _ in 0..10 {
         clients.push(world.open("oblien").await);
     }
     let before = counters(&world);
-    assert_refused(&world, "quota_exceeded", 4429).await;
+    let body = json!({ "provider": "oblien", "target": world.target("oblien") });
+    let refused = world.api(Method::POST, "/v1/sessions", Some(body.clone())).await;
+    assert_eq!((refused.status.as_u16(), &refused.body["code"]), (429, &json!("quota_exceeded")));
+    assert_eq!(refused.headers["retry-after"], "5");
+    assert_eq!(refused.headers["ratelimit-policy"], "\"max_terminals\";q=10");
+    assert_eq!(refused.headers["ratelimit"], "\"max_terminals\";r=0");
     let after = counters(&world);
     assert_eq!((after.terminals_created, after.calls_refused), (10, before.calls_refused), "nobody was asked");
     clients[3].type_text("exit\r").await;
     assert_eq!(clients[3].drain().await.code, 1000);
     until(&world, |counters| counters.terminals_deleted == 1).await;
-    clients[3] = world.open("oblien").await;
+    let link = eventually(async || {
+        let minted = world.api(Method::POST, "/v1/sessions", Some(body.clone())).await;
+        let text = |name: &str| minted.body[name].as_str().unwrap().to_owned();
+        (minted.status == 201).then(|| Link { session: text("id"), url: text("url") })
+    })
+    .await;
+    clients[3] = Client::connect(&world, &link, Connect::default()).await.unwrap();
+    clients[3].ready().await;
     for (n, client) in clients.iter_mut().enumerate() {
         assert_eq!(client.run(&format!("echo {n}")).await, format!("{n}\r\n"));
     }
@@ -288,7 +300,9 @@ async fn assert_refused(world: &World, code: &str, close: u16) {
     let mut client = Client::connect(world, &link, Connect::default()).await.unwrap();
     let error = client.hear("error").await;
     assert_eq!((&error["code"], &error["final"]), (&json!(code), &json!(true)), "{error}");
-    assert_eq!(client.drain().await.code, close);
+    let closed = client.drain().await;
+    assert_eq!(closed.code, close);
+    assert!(close != 4429 || closed.reason.ends_with("; try again in 5 s"), "{closed:?}");
 }
 
 /// Somebody else takes the connection; waits until it is gone at both ends.

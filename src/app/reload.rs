@@ -1,0 +1,163 @@
+//! A new configuration for a polytty that runs: what can be replaced is, and what cannot is told.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use super::{App, StartError};
+use crate::auth::Keys;
+use crate::config::{Config, Limits, Log, Server, Tls};
+use crate::control::Api;
+use crate::edge::{Edge, acceptor};
+use crate::observe::Metrics;
+
+/// What of a running polytty a reload replaces.
+pub(super) struct Replaceable {
+    pub(super) edge: Arc<Edge>,
+    pub(super) api: Arc<Api>,
+    /// What is in force.
+    pub(super) config: Config,
+}
+
+/// What came of a reload, by keys of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Changed, and in force from now on.
+    pub applied: Vec<&'static str>,
+    /// Changed in the file, but in force only after a restart.
+    pub kept: Vec<&'static str>,
+}
+
+impl Reloaded {
+    /// Takes over what was changed.
+    fn apply<T: Clone + PartialEq>(&mut self, key: &'static str, running: &mut T, new: &T, apply: impl FnOnce(&T)) {
+        if running != new {
+            apply(new);
+            running.clone_from(new);
+            self.applied.push(key);
+        }
+    }
+
+    fn keep<T: PartialEq>(&mut self, key: &'static str, running: &T, new: &T) {
+        if running != new {
+            self.kept.push(key);
+        }
+    }
+}
+
+impl App {
+    /// What is counted, reloads among it.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.replaceable().api.metrics.clone()
+    }
+
+    /// Puts a new configuration in force as far as that goes without a restart: certificates, whose files are read again
+    /// in any case, the roots of clients, origins, API keys, deadlines, and limits by address,
+    /// credential and subject. Sessions and connections
+    /// go on; who somebody is, is asked again with every request. `log.filter` is left to the caller, who has the log.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Tls`]; everything is as it was.
+    pub fn reload(&self, new: &Config) -> Result<Reloaded, StartError> {
+        // Whatever can fail comes first.
+        let tls = acceptor(&new.tls)?;
+        let mut replaceable = self.replaceable();
+        let Replaceable { edge, api, config: running } = &mut *replaceable;
+        let mut reloaded = Reloaded::default();
+        edge.tls.set(tls);
+        // Taken apart without a rest, so that a new section or key cannot be forgotten here.
+        let Config { server, tls, tickets, limits, sessions, recording, log, cluster, jwt, keys, providers } = new;
+        let Tls { certificates, client_ca, client_auth } = tls;
+        reloaded.apply("tls.certificates", &mut running.tls.certificates, certificates, |_| {});
+        reloaded.apply("tls.client_ca", &mut running.tls.client_ca, client_ca, |_| {});
+        reloaded.apply("tls.client_auth", &mut running.tls.client_auth, client_auth, |_| {});
+        reloaded.apply("keys", &mut running.keys, keys, |keys| api.identities.replace_keys(Keys::new(keys.clone())));
+        self::server(&mut reloaded, &mut running.server, server, edge);
+        self::limits(&mut reloaded, &mut running.limits, limits, edge);
+        let Log { filter, format } = log;
+        reloaded.apply("log.filter", &mut running.log.filter, filter, |_| {});
+        reloaded.keep("log.format", &running.log.format, format);
+        reloaded.keep("tickets", &running.tickets, tickets);
+        reloaded.keep("sessions", &running.sessions, sessions);
+        reloaded.keep("recording", &running.recording, recording);
+        reloaded.keep("cluster", &running.cluster, cluster);
+        reloaded.keep("jwt", &running.jwt, jwt);
+        reloaded.keep("providers", &running.providers, providers);
+        Ok(reloaded)
+    }
+
+    fn replaceable(&self) -> MutexGuard<'_, Replaceable> {
+        self.replaceable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn server(reloaded: &mut Reloaded, running: &mut Server, new: &Server, edge: &Edge) {
+    let Server { listen, public_url, admin_listen, origins, trusted_proxies, proxy_protocol } = new;
+    reloaded.apply("server.origins", &mut running.origins, origins, |origins| edge.origins.set(origins.clone()));
+    reloaded.keep("server.listen", &running.listen, listen);
+    reloaded.keep("server.public_url", &running.public_url, public_url);
+    reloaded.keep("server.admin_listen", &running.admin_listen, admin_listen);
+    reloaded.keep("server.trusted_proxies", &running.trusted_proxies, trusted_proxies);
+    reloaded.keep("server.proxy_protocol", &running.proxy_protocol, proxy_protocol);
+}
+
+fn limits(reloaded: &mut Reloaded, running: &mut Limits, new: &Limits, edge: &Edge) {
+    let Limits {
+        connections,
+        connections_per_address,
+        handshakes,
+        requests,
+        failures,
+        lockout,
+        lockout_max,
+        handshake_timeout,
+        request_timeout,
+        message_timeout,
+        keep_alive,
+        body,
+        mints,
+        subject_mints,
+        opens,
+        sessions,
+        sessions_per_subject,
+        tickets,
+        pace,
+    } = new;
+    let old = running.clone();
+    let mut apply = |key, is_same: bool| {
+        if !is_same {
+            reloaded.applied.push(key);
+        }
+    };
+    apply("limits.connections_per_address", running.connections_per_address == *connections_per_address);
+    apply("limits.handshakes_per_second", running.handshakes == *handshakes);
+    apply("limits.requests_per_second", running.requests == *requests);
+    apply("limits.failures", running.failures == *failures);
+    apply("limits.lockout", running.lockout == *lockout);
+    apply("limits.lockout_max", running.lockout_max == *lockout_max);
+    apply("limits.handshake_timeout", running.handshake_timeout == *handshake_timeout);
+    apply("limits.request_timeout", running.request_timeout == *request_timeout);
+    apply("limits.message_timeout", running.message_timeout == *message_timeout);
+    apply("limits.keep_alive", running.keep_alive == *keep_alive);
+    apply("limits.body", running.body == *body);
+    apply("limits.mints_per_second", running.mints == *mints);
+    apply("limits.subject_mints_per_second", running.subject_mints == *subject_mints);
+    reloaded.keep("limits.connections", &running.connections, connections);
+    reloaded.keep("limits.opens_per_second", &running.opens, opens);
+    reloaded.keep("limits.sessions", &running.sessions, sessions);
+    reloaded.keep("limits.sessions_per_subject", &running.sessions_per_subject, sessions_per_subject);
+    reloaded.keep("limits.tickets", &running.tickets, tickets);
+    // Sessions keep theirs.
+    reloaded.keep("limits.input_bytes_per_second", &running.pace, pace);
+    *running = Limits {
+        connections: old.connections,
+        opens: old.opens,
+        sessions: old.sessions,
+        sessions_per_subject: old.sessions_per_subject,
+        tickets: old.tickets,
+        pace: old.pace,
+        ..new.clone()
+    };
+    edge.limits.set(running.clone());
+    edge.gate.change(&old, running);
+}

@@ -1,0 +1,110 @@
+//! Replicas: several processes that serve one `public_url`, share a store, and reach each other.
+//!
+//! Every session has one owning replica, the one that made it; its id begins with that replica's. Who is there is a list
+//! in the store that every replica keeps its own line of (`members`). A request for a session, or an upgrade with a link
+//! to one, that reaches another replica is handed to the owner over mutual TLS (`forward`), byte for byte: it is the
+//! owner that authenticates, takes the ticket and speaks with the client. What takes one connection at a time, such as an
+//! Oblien workspace, is leased to one replica (`places`).
+
+mod counts;
+mod forward;
+mod members;
+mod places;
+mod replica;
+mod tls;
+
+use std::sync::Arc;
+
+use crate::config;
+use crate::redis::Redis;
+
+pub use counts::{Counted, Counts, NotCounted};
+pub use forward::{CLIENT_ADDRESS, CLIENT_CERTIFICATE, Unreached, handed_on, splice};
+pub use members::Members;
+pub use places::{Held, NotHeld, Places};
+pub use replica::ReplicaId;
+pub use tls::ClusterTlsError;
+
+use forward::Forwarder;
+
+/// This replica among the others.
+pub struct Cluster {
+    me: ReplicaId,
+    members: Arc<Members>,
+    places: Arc<Places>,
+    counts: Arc<Counts>,
+    forwarder: Forwarder,
+}
+
+impl Cluster {
+    /// A replica that is reached as `settings` say. [`Cluster::keep_known`] has to run for the others to know of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterTlsError`], when its certificate or roots are of no use.
+    pub fn new(me: ReplicaId, settings: &config::Cluster, redis: Arc<Redis>) -> Result<Arc<Self>, ClusterTlsError> {
+        let forwarder = Forwarder::new(tls::connector(settings)?);
+        let members = Members::new(me, &settings.advertise, redis.clone());
+        let places = Places::new(me, redis.clone());
+        let counts = Counts::new(me, redis);
+        Ok(Arc::new(Self { me, members, places, counts, forwarder }))
+    }
+
+    /// Finds out whether the files that `settings` name are of use.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterTlsError`].
+    pub fn check(settings: &config::Cluster) -> Result<(), ClusterTlsError> {
+        tls::connector(settings)?;
+        Self::acceptor(settings).map(drop)
+    }
+
+    /// TLS for the listener that only replicas get through.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterTlsError`].
+    pub fn acceptor(settings: &config::Cluster) -> Result<tokio_rustls::TlsAcceptor, ClusterTlsError> {
+        tls::acceptor(settings)
+    }
+
+    /// This replica.
+    #[must_use]
+    pub fn me(&self) -> ReplicaId {
+        self.me
+    }
+
+    /// What takes one connection at a time.
+    #[must_use]
+    pub fn places(&self) -> &Arc<Places> {
+        &self.places
+    }
+
+    /// What all replicas count together.
+    #[must_use]
+    pub fn counts(&self) -> &Arc<Counts> {
+        &self.counts
+    }
+
+    /// The replicas that are there beside this one, as far as it knows.
+    #[must_use]
+    pub fn others(&self) -> Vec<ReplicaId> {
+        self.members.others()
+    }
+
+    /// Keeps this replica's line in the list and its leases, for ever.
+    pub async fn keep_known(self: Arc<Self>) {
+        tokio::join!(self.members.keep_known(), self.places.keep_held(), self.counts.keep_said());
+    }
+
+    /// Takes this replica out of the list: nobody is handed on to it any more, and what it had is gone.
+    pub async fn leave(&self) {
+        self.members.leave().await;
+    }
+
+    /// Gives its leases up, so that nobody waits for them to run out.
+    pub async fn give_up_places(&self) {
+        self.places.give_up_all().await;
+    }
+}

@@ -1,0 +1,100 @@
+//! Mutual TLS between replicas: 1.3 only, since both ends are ours.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::config::Cluster;
+
+/// Why a replica cannot show itself to the others, or know them.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterTlsError {
+    /// A file cannot be read, or holds no such thing.
+    #[error("cluster.{key}: {}: expected {expected}: {why}", .path.display())]
+    File {
+        /// The key that names it.
+        key: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What should be in it.
+        expected: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// What is in the files is of no use to TLS.
+    #[error("cluster: {0}")]
+    Tls(String),
+}
+
+fn tls_error(error: impl ToString) -> ClusterTlsError {
+    ClusterTlsError::Tls(error.to_string())
+}
+
+/// For the listener: nobody gets through without a certificate of `cluster.ca`.
+pub(super) fn acceptor(settings: &Cluster) -> Result<TlsAcceptor, ClusterTlsError> {
+    let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+    let roots = Arc::new(roots(&settings.ca)?);
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build().map_err(tls_error)?;
+    let (chain, key) = identity(settings)?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(tls_error)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .map_err(tls_error)?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// For connections to other replicas.
+pub(super) fn connector(settings: &Cluster) -> Result<TlsConnector, ClusterTlsError> {
+    let (chain, key) = identity(settings)?;
+    let mut config = ClientConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(tls_error)?
+        .with_root_certificates(roots(&settings.ca)?)
+        .with_client_auth_cert(chain, key)
+        .map_err(tls_error)?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// A name of its own, so that the listener for clients and this one cannot be taken for each other.
+const ALPN: &[u8] = b"polytty-replica/1";
+
+fn identity(settings: &Cluster) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), ClusterTlsError> {
+    let chain = certificates("cert", &settings.cert, "a PEM certificate chain")?;
+    let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(|error| ClusterTlsError::File {
+        key: "key",
+        path: settings.key.clone(),
+        expected: "a PEM private key",
+        why: error.to_string(),
+    })?;
+    Ok((chain, key))
+}
+
+fn roots(ca: &Path) -> Result<RootCertStore, ClusterTlsError> {
+    let mut roots = RootCertStore::empty();
+    for root in certificates("ca", ca, "PEM root certificates")? {
+        roots.add(root).map_err(tls_error)?;
+    }
+    Ok(roots)
+}
+
+fn certificates(
+    key: &'static str,
+    path: &Path,
+    expected: &'static str,
+) -> Result<Vec<CertificateDer<'static>>, ClusterTlsError> {
+    let file = |why: String| ClusterTlsError::File { key, path: path.to_owned(), expected, why };
+    let all: Vec<_> =
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| file(error.to_string()))?;
+    if all.is_empty() { Err(file("there is no certificate in it".to_owned())) } else { Ok(all) }
+}
