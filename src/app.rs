@@ -233,8 +233,8 @@ impl App {
             tokio::spawn(edge.clone().serve(listeners.tls)),
         ];
         background.extend(store.background);
-        if let (Some(listener), Some(settings)) = (listeners.cluster, &config.cluster) {
-            background.push(tokio::spawn(edge.clone().serve_replicas(listener, Cluster::acceptor(settings)?)));
+        if let (Some(listener), Some(cluster)) = (listeners.cluster, &store.cluster) {
+            background.push(tokio::spawn(edge.clone().serve_replicas(listener, cluster.clone())));
         }
         if let Some(jwks) = jwks {
             background.push(tokio::spawn(jwks.keep_fresh()));
@@ -258,14 +258,9 @@ impl App {
     pub async fn drain(self) -> bool {
         self.ready.set(false);
         self.drain.cancel();
-        let leaving = async {
-            if let Some(cluster) = &self.cluster {
-                cluster.leave().await;
-            }
-        };
-        let (sessions_left, ()) = tokio::join!(self.sessions.drain(DRAIN), leaving);
+        let sessions_left = self.sessions.drain(DRAIN).await;
         if let Some(cluster) = &self.cluster {
-            cluster.give_up_places().await;
+            cluster.leave().await;
         }
         self.connections.close();
         let connections_left = tokio::time::timeout(Duration::from_secs(5), self.connections.wait()).await.is_ok();

@@ -4,7 +4,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::{App, StartError};
 use crate::auth::Keys;
-use crate::config::{Config, Limits, Log, Server, Tls};
+use crate::config::{Cluster, Config, Limits, Log, Server, Tls};
 use crate::control::Api;
 use crate::edge::{Edge, acceptor};
 use crate::observe::Metrics;
@@ -61,6 +61,9 @@ impl App {
     pub fn reload(&self, new: &Config) -> Result<Reloaded, StartError> {
         // Whatever can fail comes first.
         let tls = acceptor(&new.tls)?;
+        if let (Some(cluster), Some(settings)) = (&self.cluster, &new.cluster) {
+            cluster.reload(settings)?;
+        }
         let mut replaceable = self.replaceable();
         let Replaceable { edge, api, config: running } = &mut *replaceable;
         let mut reloaded = Reloaded::default();
@@ -80,7 +83,7 @@ impl App {
         reloaded.keep("tickets", &running.tickets, tickets);
         reloaded.keep("sessions", &running.sessions, sessions);
         reloaded.keep("recording", &running.recording, recording);
-        reloaded.keep("cluster", &running.cluster, cluster);
+        self::cluster(&mut reloaded, &mut running.cluster, cluster.as_ref());
         reloaded.keep("jwt", &running.jwt, jwt);
         reloaded.keep("providers", &running.providers, providers);
         Ok(reloaded)
@@ -99,6 +102,19 @@ fn server(reloaded: &mut Reloaded, running: &mut Server, new: &Server, edge: &Ed
     reloaded.keep("server.admin_listen", &running.admin_listen, admin_listen);
     reloaded.keep("server.trusted_proxies", &running.trusted_proxies, trusted_proxies);
     reloaded.keep("server.proxy_protocol", &running.proxy_protocol, proxy_protocol);
+}
+
+/// The files have been read by now, under these names.
+fn cluster(reloaded: &mut Reloaded, running: &mut Option<Cluster>, new: Option<&Cluster>) {
+    let (Some(running), Some(new)) = (running.as_mut(), new) else {
+        return reloaded.keep("cluster", &running.is_some(), &new.is_some());
+    };
+    let Cluster { listen, advertise, cert, key, ca } = new;
+    reloaded.apply("cluster.cert", &mut running.cert, cert, |_| {});
+    reloaded.apply("cluster.key", &mut running.key, key, |_| {});
+    reloaded.apply("cluster.ca", &mut running.ca, ca, |_| {});
+    reloaded.keep("cluster.listen", &running.listen, listen);
+    reloaded.keep("cluster.advertise", &running.advertise, advertise);
 }
 
 fn limits(reloaded: &mut Reloaded, running: &mut Limits, new: &Limits, edge: &Edge) {

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::ReplicaId;
 use super::members::LIST;
-use crate::redis::{CallError, Link, Redis, RunId, Script};
+use crate::redis::{CallError, Link, Redis, Script};
 
 /// How often each replica says its counts anew, and how long what it said holds.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -67,7 +67,8 @@ pub struct Counts {
     redis: Arc<Redis>,
     reserve: Script,
     say: Script,
-    /// What this replica holds. There are never more entries than sessions.
+    /// What this replica holds. What has come to zero is there until the store was told, so there are never more entries
+    /// than there were sessions when the store went away.
     own: Mutex<HashMap<Arc<str>, u32>>,
     /// Held for reading while one count changes here and in the store, for writing while all are said anew.
     changing: RwLock<()>,
@@ -137,18 +138,20 @@ impl Counts {
             Ok(at) => Err(NotCounted::Full(at - 1)),
             Err(_) => {
                 // It may have been carried out: what is so is said.
-                names.into_iter().for_each(|name| drop(self.ended.try_send(name)));
+                for name in names {
+                    self.own().entry(name.clone()).or_default();
+                    let _ = self.ended.try_send(name);
+                }
                 Err(NotCounted::Away)
             }
         }
     }
 
-    /// Tells the store of ends, and says all counts anew now and then and to every incarnation of it.
+    /// Tells the store of ends, and says all counts anew now and then and whenever it is back.
     pub(super) async fn keep_said(&self) {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut told) = told else { return };
         let mut state = self.redis.watch();
-        let mut said_to: Option<RunId> = None;
         let mut again = interval(AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -164,10 +167,9 @@ impl Counts {
                     self.say(&names).await;
                 }
                 _ = state.changed() => {
-                    let run_id = state.borrow_and_update().run_id().cloned();
-                    if run_id.is_some() && run_id != said_to {
+                    let is_there = state.borrow_and_update().link().is_some();
+                    if is_there {
                         self.say_all().await;
-                        said_to = run_id;
                     }
                 }
                 _ = again.tick() => self.say_all().await,
@@ -193,23 +195,27 @@ impl Counts {
 
     async fn say_batch(&self, link: &Link, names: &[Arc<str>]) -> Result<(), CallError> {
         let keys: Vec<Vec<u8>> = names.iter().map(|name| key(name)).collect();
-        let mut arguments = vec![self.me.to_string(), HOLDS.as_millis().to_string()];
-        {
+        let counts: Vec<u32> = {
             let own = self.own();
-            arguments.extend(names.iter().map(|name| own.get(name).copied().unwrap_or(0).to_string()));
-        }
+            names.iter().map(|name| own.get(name).copied().unwrap_or(0)).collect()
+        };
+        let mut arguments = vec![self.me.to_string(), HOLDS.as_millis().to_string()];
+        arguments.extend(counts.iter().map(u32::to_string));
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         let arguments: Vec<&[u8]> = arguments.iter().map(String::as_bytes).collect();
-        link.run::<i64>(&self.say, &keys, &arguments).await.map(drop)
+        link.run::<i64>(&self.say, &keys, &arguments).await?;
+        // Nothing is added to meanwhile, so what was told to be zero still is.
+        let mut own = self.own();
+        for (name, _) in names.iter().zip(counts).filter(|(_, count)| *count == 0) {
+            own.remove(name);
+        }
+        Ok(())
     }
 
     fn subtract(&self, name: &Arc<str>) {
         let mut own = self.own();
         if let Some(count) = own.get_mut(name) {
             *count = count.saturating_sub(1);
-            if *count == 0 {
-                own.remove(name);
-            }
         }
     }
 

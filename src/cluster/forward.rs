@@ -2,6 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,14 +16,17 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
 
+use super::members::Found;
 use super::{Cluster, ReplicaId};
 use crate::config::Authority;
+use crate::live::Live;
 
 /// Carries the client's address to the owner. Between replicas only: from a client it means nothing.
 pub const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("polytty-client-address");
@@ -38,6 +45,13 @@ const ANSWER: Duration = Duration::from_secs(15);
 
 /// What is carried at once in each direction behind an upgrade, in bytes: the size of a TLS record.
 const CHUNK: usize = 16 << 10;
+
+/// How long a client may take to leave once the owner has.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// How long nothing may move in either direction. The owner asks for a sign of life every 25 s, so by then one of the three
+/// is gone, or the client has taken nothing for all that time.
+const SILENCE: Duration = Duration::from_secs(300);
 
 /// TCP keepalive: a replica that is gone without a word is noticed after about half a minute.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -58,12 +72,17 @@ pub enum Unreached {
 
 /// Dials replicas.
 pub(super) struct Forwarder {
-    tls: TlsConnector,
+    tls: Live<TlsConnector>,
 }
 
 impl Forwarder {
     pub(super) fn new(tls: TlsConnector) -> Self {
-        Self { tls }
+        Self { tls: Live::new(tls) }
+    }
+
+    /// Shows another certificate, or trusts another root, from now on.
+    pub(super) fn show(&self, tls: TlsConnector) {
+        self.tls.set(tls);
     }
 
     async fn dial(&self, address: &Authority) -> io::Result<TlsStream<TcpStream>> {
@@ -74,7 +93,7 @@ impl Forwarder {
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3);
         SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        self.tls.connect(name, tcp).await
+        self.tls.get().connect(name, tcp).await
     }
 }
 
@@ -83,7 +102,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// [`Unreached`], after eight seconds at the latest where nothing was sent.
+    /// [`Unreached`], after eleven seconds at the latest where nothing was sent.
     pub async fn forward(
         &self,
         to: ReplicaId,
@@ -111,8 +130,12 @@ impl Cluster {
     async fn reach(&self, to: ReplicaId) -> Result<TlsStream<TcpStream>, Unreached> {
         let until = Instant::now() + PATIENCE;
         loop {
-            let Some(address) = self.members.find(to).await else { return Err(Unreached::Gone) };
-            let error = match timeout(DIAL, self.forwarder.dial(&address)).await {
+            let address = match self.members.find(to).await {
+                Found::At(address) => address,
+                Found::Gone => return Err(Unreached::Gone),
+                Found::Unknown => return Err(Unreached::Away),
+            };
+            let error = match timeout_at(until.min(Instant::now() + DIAL), self.forwarder.dial(&address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => error,
                 Err(_) => io::ErrorKind::TimedOut.into(),
@@ -168,17 +191,117 @@ static HOP: [HeaderName; 6] = [
     header::CONTENT_LENGTH,
 ];
 
-/// Carries bytes between a client and the replica behind an upgrade, until one of them ends. `early` is what the client
-/// has sent already.
+/// Carries bytes between a client and the replica behind an upgrade, until the owner has ended it and the client has left or
+/// taken too long to. `early` is what the client has sent already.
 ///
 /// # Errors
 ///
-/// What the operating system or TLS says. Both ends are closed by then.
-pub async fn splice<A, B>(mut client: A, early: &[u8], mut owner: B) -> io::Result<()>
+/// What the operating system or TLS says.
+pub async fn splice<A, B>(client: A, early: &[u8], owner: B) -> io::Result<()>
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
+    let (from_client, from_owner) = (Arc::new(Flow::default()), Arc::new(Flow::default()));
+    let mut client = Watched { inner: client, flow: from_client.clone() };
+    let mut owner = Watched { inner: owner, flow: from_owner.clone() };
     owner.write_all(early).await?;
-    copy_bidirectional_with_sizes(&mut client, &mut owner, CHUNK, CHUNK).await.map(drop)
+    let left = async {
+        from_owner.ended.cancelled().await;
+        sleep(LINGER).await;
+    };
+    let silent = async {
+        let mut before = None;
+        loop {
+            let now = Some((from_client.moved.load(Ordering::Relaxed), from_owner.moved.load(Ordering::Relaxed)));
+            if now == before {
+                break;
+            }
+            before = now;
+            sleep(SILENCE).await;
+        }
+    };
+    tokio::select! {
+        carried = copy_bidirectional_with_sizes(&mut client, &mut owner, CHUNK, CHUNK) => carried.map(drop),
+        () = left => Ok(()),
+        () = silent => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// What came from one side.
+#[derive(Default)]
+struct Flow {
+    moved: AtomicU64,
+    ended: CancellationToken,
+}
+
+/// A stream that tells how much came from it, and when that was all.
+struct Watched<S> {
+    inner: S,
+    flow: Arc<Flow>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = ready!(Pin::new(&mut self.inner).poll_read(cx, buf));
+        let count = buf.filled().len() - before;
+        if count == 0 {
+            self.flow.ended.cancel();
+        }
+        self.flow.moved.fetch_add(count as u64, Ordering::Relaxed);
+        Poll::Ready(read)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, duplex};
+
+    use super::*;
+
+    /// The owner has said its last word; the client says nothing, and does not leave.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_stays_behind_the_end_is_left_after_a_while() {
+        let (near, mut client) = duplex(64);
+        let (far, mut owner) = duplex(64);
+        let carrying = tokio::spawn(splice(near, b"early", far));
+        let mut early = [0; 5];
+        owner.read_exact(&mut early).await.unwrap();
+        owner.write_all(b"bye").await.unwrap();
+        drop(owner);
+        let mut said = [0; 3];
+        client.read_exact(&mut said).await.unwrap();
+        assert_eq!((&early, &said), (b"early", b"bye"));
+        let begun = Instant::now();
+        carrying.await.unwrap().unwrap();
+        assert!(begun.elapsed() >= LINGER && begun.elapsed() < 2 * LINGER, "{:?}", begun.elapsed());
+    }
+
+    /// The client takes nothing, so the owner's end, which lies behind what it was to take, is never seen.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_nothing_moves_any_more_is_cut() {
+        let (near, _client) = duplex(16);
+        let (far, mut owner) = duplex(16);
+        let carrying = tokio::spawn(splice(near, b"", far));
+        let pouring = tokio::spawn(async move { owner.write_all(&[0; 100_000]).await });
+        let begun = Instant::now();
+        assert_eq!(carrying.await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() <= 3 * SILENCE, "{:?}", begun.elapsed());
+        assert!(pouring.await.unwrap().is_err());
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::ReplicaId;
 use crate::config::Authority;
@@ -47,13 +47,32 @@ pub struct Members {
     address: String,
     redis: Arc<Redis>,
     refresh: Script,
-    /// Where the others are reached.
-    others: RwLock<HashMap<ReplicaId, Authority>>,
+    known: RwLock<Known>,
     /// Somebody wants to know at once.
     asked: Notify,
     /// The list has been read.
     read: Notify,
     has_left: AtomicBool,
+}
+
+/// What was read last.
+#[derive(Default)]
+struct Known {
+    /// Where the others are reached.
+    others: HashMap<ReplicaId, Authority>,
+    /// When that was asked for, of a store that had been there for long enough for all of them to say that they are.
+    settled: Option<Instant>,
+}
+
+/// What is known of a replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It is reached there.
+    At(Authority),
+    /// It is not in the list.
+    Gone,
+    /// The list cannot be read now, or has yet to be filled.
+    Unknown,
 }
 
 impl Members {
@@ -63,7 +82,7 @@ impl Members {
             address: advertise.to_string(),
             redis,
             refresh: Script::new(REFRESH),
-            others: RwLock::default(),
+            known: RwLock::default(),
             asked: Notify::new(),
             read: Notify::new(),
             has_left: AtomicBool::new(false),
@@ -72,25 +91,30 @@ impl Members {
 
     /// All but this one.
     pub(super) fn others(&self) -> Vec<ReplicaId> {
-        self.others.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        self.known.read().unwrap_or_else(PoisonError::into_inner).others.keys().copied().collect()
     }
 
     /// Where a replica is reached. One that is not known is looked for once more, for as long as a renewal takes.
     ///
     /// While the store is away, nobody is forgotten: the list stays as it was read last.
-    pub(super) async fn find(&self, id: ReplicaId) -> Option<Authority> {
+    pub(super) async fn find(&self, id: ReplicaId) -> Found {
         if let Some(known) = self.get(id) {
-            return Some(known);
+            return Found::At(known);
         }
+        let asked = Instant::now();
         let read = self.read.notified();
         self.asked.notify_one();
         let _ = timeout(RENEW, read).await;
-        self.get(id)
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        match known.others.get(&id) {
+            Some(address) => Found::At(address.clone()),
+            None if known.settled.is_some_and(|at| at >= asked) => Found::Gone,
+            None => Found::Unknown,
+        }
     }
 
-    /// What is known of it now.
-    pub(super) fn get(&self, id: ReplicaId) -> Option<Authority> {
-        self.others.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    fn get(&self, id: ReplicaId) -> Option<Authority> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).others.get(&id).cloned()
     }
 
     /// Keeps this replica's line, and what it knows of the others, fresh.
@@ -118,24 +142,26 @@ impl Members {
         let id = self.me.to_string();
         let arguments = [id.as_bytes(), lease.as_bytes(), self.address.as_bytes()];
         let link = self.redis.link()?;
+        let asked = Instant::now();
+        let is_settled = link.begun().at + LEASE <= asked;
         let lines: Vec<(String, String)> = link.run(&self.refresh, &[LIST], &arguments).await?;
         let others = lines.iter().filter_map(|(id, line)| {
             let (_, address) = line.split_once(' ')?;
             Some((id.parse().ok()?, address.parse().ok()?))
         });
         let mut others: HashMap<ReplicaId, Authority> = others.filter(|(id, _)| *id != self.me).collect();
-        let mut known = self.others.write().unwrap_or_else(PoisonError::into_inner);
-        if link.begun().at.elapsed() < LEASE {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if !is_settled {
             // The list has begun anew: who is not in it yet may still come.
-            known.iter().for_each(|(id, address)| _ = others.entry(*id).or_insert_with(|| address.clone()));
+            known.others.iter().for_each(|(id, address)| _ = others.entry(*id).or_insert_with(|| address.clone()));
         }
-        for (id, address) in others.iter().filter(|(id, _)| !known.contains_key(*id)) {
+        for (id, address) in others.iter().filter(|(id, _)| !known.others.contains_key(*id)) {
             tracing::info!(replica = %id, address = %address, "another replica is there");
         }
-        for id in known.keys().filter(|id| !others.contains_key(*id)) {
+        for id in known.others.keys().filter(|id| !others.contains_key(*id)) {
             tracing::info!(replica = %id, "another replica is gone");
         }
-        *known = others;
+        *known = Known { others, settled: if is_settled { Some(asked) } else { known.settled } };
         drop(known);
         self.read.notify_waiters();
         Ok(())

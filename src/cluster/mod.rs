@@ -15,7 +15,11 @@ mod tls;
 
 use std::sync::Arc;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_rustls::TlsAcceptor;
+
 use crate::config;
+use crate::live::Live;
 use crate::redis::Redis;
 
 pub use counts::{Counted, Counts, NotCounted};
@@ -34,7 +38,14 @@ pub struct Cluster {
     places: Arc<Places>,
     counts: Arc<Counts>,
     forwarder: Forwarder,
+    /// For those who connect to this one.
+    acceptor: Live<TlsAcceptor>,
+    /// Lists of all replicas' sessions that are put together at once; each takes memory.
+    listings: Semaphore,
 }
+
+/// How many that may be. Who asks for another one waits.
+const MAX_LISTINGS: usize = 2;
 
 impl Cluster {
     /// A replica that is reached as `settings` say. [`Cluster::keep_known`] has to run for the others to know of it.
@@ -47,7 +58,9 @@ impl Cluster {
         let members = Members::new(me, &settings.advertise, redis.clone());
         let places = Places::new(me, redis.clone());
         let counts = Counts::new(me, redis);
-        Ok(Arc::new(Self { me, members, places, counts, forwarder }))
+        let acceptor = Live::new(tls::acceptor(settings)?);
+        let listings = Semaphore::new(MAX_LISTINGS);
+        Ok(Arc::new(Self { me, members, places, counts, forwarder, acceptor, listings }))
     }
 
     /// Finds out whether the files that `settings` name are of use.
@@ -57,16 +70,30 @@ impl Cluster {
     /// [`ClusterTlsError`].
     pub fn check(settings: &config::Cluster) -> Result<(), ClusterTlsError> {
         tls::connector(settings)?;
-        Self::acceptor(settings).map(drop)
+        tls::acceptor(settings).map(drop)
     }
 
     /// TLS for the listener that only replicas get through.
+    #[must_use]
+    pub fn acceptor(&self) -> Arc<TlsAcceptor> {
+        self.acceptor.get()
+    }
+
+    /// Reads certificate, key and roots again. Connections that are there go on.
     ///
     /// # Errors
     ///
-    /// [`ClusterTlsError`].
-    pub fn acceptor(settings: &config::Cluster) -> Result<tokio_rustls::TlsAcceptor, ClusterTlsError> {
-        tls::acceptor(settings)
+    /// [`ClusterTlsError`]; everything is as it was.
+    pub fn reload(&self, settings: &config::Cluster) -> Result<(), ClusterTlsError> {
+        let (connector, acceptor) = (tls::connector(settings)?, tls::acceptor(settings)?);
+        self.forwarder.show(connector);
+        self.acceptor.set(acceptor);
+        Ok(())
+    }
+
+    /// Waits for the turn to put a list of all replicas' sessions together, which is over when what this returns is dropped.
+    pub(crate) async fn listing(&self) -> Option<SemaphorePermit<'_>> {
+        self.listings.acquire().await.ok()
     }
 
     /// This replica.
@@ -98,13 +125,10 @@ impl Cluster {
         tokio::join!(self.members.keep_known(), self.places.keep_held(), self.counts.keep_said());
     }
 
-    /// Takes this replica out of the list: nobody is handed on to it any more, and what it had is gone.
+    /// Gives its leases up and takes this replica out of the list, so that nobody waits for either to run out. Its sessions
+    /// have to be gone by then.
     pub async fn leave(&self) {
-        self.members.leave().await;
-    }
-
-    /// Gives its leases up, so that nobody waits for them to run out.
-    pub async fn give_up_places(&self) {
         self.places.give_up_all().await;
+        self.members.leave().await;
     }
 }

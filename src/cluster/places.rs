@@ -8,44 +8,47 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::ReplicaId;
-use super::members::{LEASE, LIST, RENEW};
+use super::members::{LEASE, RENEW};
 use crate::redis::{CallError, Redis, Script};
 
 /// How long a place is kept that no session uses any more: its connection lingers for ten seconds, and is left after that.
 const LINGER: Duration = Duration::from_secs(15);
 
-/// Takes a place that is free, or whose replica is gone, or that is this one's already. Returns who has it.
+/// Takes a place that is free or that is this one's already. Returns who has it. A lease that is not renewed runs out by
+/// itself; before that nobody is taken for gone, since whoever leaves has terminals to end there.
 const ACQUIRE: &str = r"
 local held = redis.call('GET', KEYS[1])
 if held then
-  local owner = string.sub(held, 1, 8)
-  if owner == ARGV[1] then
-    return held
+  if string.sub(held, 1, 8) == ARGV[1] then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
   end
-  local time = redis.call('TIME')
-  local line = redis.call('HGET', KEYS[2], owner)
-  if line and tonumber(string.match(line, '^%d+')) > time[1] * 1000 + math.floor(time[2] / 1000) then
-    return held
-  end
+  return held
 end
-local mine = ARGV[1] .. ':' .. redis.call('INCR', KEYS[3])
+local mine = ARGV[1] .. ':' .. redis.call('INCR', KEYS[2])
 redis.call('SET', KEYS[1], mine, 'PX', ARGV[2])
 return mine
 ";
 
-/// Renews a lease, also one that the store has forgotten. Returns whether it is still this replica's.
+/// Renews leases, also those that the store has forgotten. Returns which are not this replica's any more.
 const KEEP: &str = r"
-local held = redis.call('GET', KEYS[1])
-if held and held ~= ARGV[1] then
-  return 0
+local lost = {}
+for at = 1, #KEYS do
+  local held = redis.call('GET', KEYS[at])
+  if held and held ~= ARGV[at + 1] then
+    lost[#lost + 1] = at
+  else
+    redis.call('SET', KEYS[at], ARGV[at + 1], 'PX', ARGV[1])
+  end
 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
+return lost
 ";
+
+/// Leases that are renewed with one call.
+const BATCH: usize = 200;
 
 /// Gives a lease up, if it is still this replica's.
 const RELEASE: &str = r"
@@ -79,10 +82,18 @@ struct Lease {
     lost: CancellationToken,
 }
 
+impl Lease {
+    fn is_unused(&self) -> bool {
+        self.users == 0 && self.unused_since.elapsed() >= LINGER
+    }
+}
+
 /// A place that is this replica's for as long as one of these is kept, unless it is lost.
 pub struct Held {
     places: Arc<Places>,
     name: Arc<str>,
+    /// Which lease: the place may have been lost and taken again since.
+    value: Arc<str>,
     lost: CancellationToken,
 }
 
@@ -96,7 +107,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         let mut leases = self.places.leases();
-        if let Some(lease) = leases.get_mut(&self.name) {
+        if let Some(lease) = leases.get_mut(&self.name).filter(|lease| lease.value == self.value) {
             lease.users = lease.users.saturating_sub(1);
             lease.unused_since = Instant::now();
         }
@@ -141,7 +152,7 @@ impl Places {
         let lease = LEASE.as_millis().to_string();
         let me = self.me.to_string();
         let value: Result<String, CallError> =
-            link.run(&self.acquire, &[&key(&name), LIST, FENCE], &[me.as_bytes(), lease.as_bytes()]).await;
+            link.run(&self.acquire, &[&key(&name), FENCE], &[me.as_bytes(), lease.as_bytes()]).await;
         let value = value.map_err(|_| NotHeld::Away)?;
         let owner = value.split(':').next().and_then(|owner| owner.parse().ok()).ok_or(NotHeld::Away)?;
         if owner != self.me {
@@ -157,39 +168,43 @@ impl Places {
         let mut leases = self.leases();
         let lease = leases.get_mut(name)?;
         lease.users += 1;
-        Some(Held { places: self.clone(), name: name.clone(), lost: lease.lost.clone() })
+        Some(Held { places: self.clone(), name: name.clone(), value: lease.value.clone(), lost: lease.lost.clone() })
     }
 
     /// Renews what is used, and gives up what is not.
     pub(super) async fn keep_held(&self) {
+        let mut ticks = interval(RENEW);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            sleep(RENEW).await;
+            ticks.tick().await;
+            let _turn = self.turn.lock().await;
+            let unused: Vec<_> = self.leases().extract_if(|_, lease| lease.is_unused()).collect();
+            for (name, lease) in unused {
+                self.give_up(&name, &lease.value).await;
+            }
             let all: Vec<(Arc<str>, Arc<str>)> =
                 self.leases().iter().map(|(name, lease)| (name.clone(), lease.value.clone())).collect();
-            for (name, value) in all {
-                let _turn = self.turn.lock().await;
-                let is_unused =
-                    self.leases().get(&name).is_some_and(|l| l.users == 0 && l.unused_since.elapsed() >= LINGER);
-                if is_unused {
-                    self.leases().remove(&name);
-                    self.give_up(&name, &value).await;
-                } else if !self.renew(&name, &value).await
-                    && let Some(lease) = self.leases().remove(&name)
-                {
-                    tracing::warn!(place = ?name, "a place has gone to another replica; its sessions here end");
-                    lease.lost.cancel();
+            for batch in all.chunks(BATCH) {
+                for name in self.renew(batch).await {
+                    if let Some(lease) = self.leases().remove(name) {
+                        tracing::warn!(place = ?name, "a place has gone to another replica; its sessions here end");
+                        lease.lost.cancel();
+                    }
                 }
             }
         }
     }
 
-    /// Whether a place is still this replica's, as far as can be known: while the store is away, nobody can take it.
-    async fn renew(&self, name: &str, value: &str) -> bool {
-        let Ok(link) = self.redis.link() else { return true };
+    /// Which places are not this replica's any more, as far as can be known: nothing is while the store cannot be asked.
+    async fn renew<'a>(&self, batch: &'a [(Arc<str>, Arc<str>)]) -> Vec<&'a Arc<str>> {
+        let Ok(link) = self.redis.link() else { return Vec::new() };
         let lease = LEASE.as_millis().to_string();
-        let kept: Result<i64, CallError> =
-            link.run(&self.keep, &[&key(name)], &[value.as_bytes(), lease.as_bytes()]).await;
-        kept != Ok(0)
+        let keys: Vec<Vec<u8>> = batch.iter().map(|(name, _)| key(name)).collect();
+        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        let values = batch.iter().map(|(_, value)| value.as_bytes());
+        let arguments: Vec<&[u8]> = std::iter::once(lease.as_bytes()).chain(values).collect();
+        let lost: Result<Vec<usize>, CallError> = link.run(&self.keep, &keys, &arguments).await;
+        lost.unwrap_or_default().into_iter().filter_map(|at| batch.get(at - 1).map(|(name, _)| name)).collect()
     }
 
     pub(super) async fn give_up_all(&self) {

@@ -88,8 +88,8 @@ impl Api {
             return Problem::new(Code::Forbidden, detail).reply();
         }
         let by = &identity;
-        if let ["sessions", id, ..] = segments.as_slice()
-            && let Some(owner) = self.owner_of(id, caller)
+        if let ["sessions", id, rest @ ..] = segments.as_slice()
+            && let Some(owner) = self.owner_of(id, rest, caller)
         {
             return self.pass_on(owner, request, caller, max_body).await;
         }
@@ -98,7 +98,7 @@ impl Api {
             (["sessions"], _) => self.list_sessions(by, request.headers(), caller).await,
             (["sessions", id], &Method::DELETE) => self.end_session(id, by).await,
             (["sessions", id], _) => self.show_session(id, by),
-            (["sessions", id, "links"], _) => self.create_link(id, request, by, caller, max_body).await,
+            (["sessions", id, "links"], _) => self.create_link(id, request, by, max_body).await,
             (["sessions", id, "scrollback"], _) => self.scrollback(id, by).await,
             (["sessions", id, "recording"], _) => self.recording(id, request.uri().query(), by).await,
             _ => self.list_providers(by),

@@ -23,8 +23,10 @@ use crate::session::{SessionId, Spec};
 const ASKED_AT_ONCE: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The longest list that one replica may answer with, in bytes.
-const MAX_LIST: usize = 16 << 20;
+/// The longest list that one replica may answer with, in bytes, and what all of them may come to in one call. Whoever goes
+/// beyond either counts as not to be reached.
+const MAX_LIST: usize = 4 << 20;
+const MAX_LISTS: usize = 32 << 20;
 
 /// Where a session is to be made.
 pub(super) enum MadeAt {
@@ -37,11 +39,13 @@ pub(super) enum MadeAt {
 }
 
 impl Api {
-    /// The replica that a call about this session is for, if that is another one.
-    pub(super) fn owner_of(&self, id: &str, caller: Caller) -> Option<ReplicaId> {
+    /// The replica that a call about this session is for, if that is another one. What was recorded by one that is gone may
+    /// lie here: it was perhaps this one before it was started anew.
+    pub(super) fn owner_of(&self, id: &str, rest: &[&str], caller: Caller) -> Option<ReplicaId> {
         let cluster = self.cluster.as_ref().filter(|_| !caller.is_handed_on())?;
         let owner = id.parse::<SessionId>().ok()?.replica();
-        (owner != cluster.me()).then_some(owner)
+        let is_kept_here = rest == ["recording"] && !cluster.others().contains(&owner);
+        (owner != cluster.me() && !is_kept_here).then_some(owner)
     }
 
     /// Hands a call on, with its body.
@@ -121,6 +125,7 @@ impl Api {
         let Some(cluster) = self.cluster.as_ref().filter(|_| !caller.is_handed_on()) else {
             return json(StatusCode::OK, &serde_json::json!({ "sessions": own }));
         };
+        let _turn = cluster.listing().await;
         let answers = stream::iter(cluster.others())
             .map(|replica| async move {
                 let asked = timeout(PATIENCE, ask(cluster, replica, headers, caller)).await;
@@ -129,9 +134,11 @@ impl Api {
             .buffer_unordered(ASKED_AT_ONCE)
             .collect::<Vec<_>>()
             .await;
-        let (mut sessions, mut unreachable) = (own, Vec::new());
+        let (mut sessions, mut unreachable, mut room) = (own, Vec::new(), MAX_LISTS);
         for (replica, answer) in answers {
-            match answer {
+            let answer = answer.filter(|body| body.len() <= room);
+            room -= answer.as_ref().map_or(0, Bytes::len);
+            match answer.and_then(|body| sessions_in(&body)) {
                 Some(more) => sessions.extend(more),
                 None => unreachable.push(replica.to_string()),
             }
@@ -147,15 +154,18 @@ impl Api {
     }
 }
 
-/// The sessions of one replica, those that the caller may see.
-async fn ask(cluster: &Cluster, replica: ReplicaId, headers: &HeaderMap, caller: Caller) -> Option<Vec<Value>> {
+/// What one replica says of its sessions, those that the caller may see.
+async fn ask(cluster: &Cluster, replica: ReplicaId, headers: &HeaderMap, caller: Caller) -> Option<Bytes> {
     let request = handed_on(Method::GET, "/v1/sessions", headers, Bytes::new(), false);
     let answer = cluster.forward(replica, request, caller.socket_address()).await.ok()?;
     if answer.status() != StatusCode::OK {
         return None;
     }
-    let body = Limited::new(answer.into_body(), MAX_LIST).collect().await.ok()?.to_bytes();
-    let mut list: Value = serde_json::from_slice(&body).ok()?;
+    Some(Limited::new(answer.into_body(), MAX_LIST).collect().await.ok()?.to_bytes())
+}
+
+fn sessions_in(body: &[u8]) -> Option<Vec<Value>> {
+    let mut list: Value = serde_json::from_slice(body).ok()?;
     match list["sessions"].take() {
         Value::Array(sessions) => Some(sessions),
         _ => None,

@@ -17,7 +17,7 @@ use super::peer::Caller;
 use super::{Connection, Edge};
 use crate::cluster::{ReplicaId, Unreached, handed_on, splice};
 use crate::limit::{Address, Held};
-use crate::respond::{Body, Problem, Reply, with};
+use crate::respond::{Body, Problem, Reply, closing, with};
 
 /// How long the ends of a carried connection may take to be told that this replica is going.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -37,10 +37,12 @@ impl Edge {
         own: Option<Held<Address>>,
         caller: Caller,
     ) -> Result<Reply, (Unreached, OnUpgrade)> {
+        // Without others, it is a session of this process before it was started anew.
+        let Some(cluster) = &self.api.cluster else { return Err((Unreached::Gone, upgrading)) };
         // What was handed on once is not handed on again: it has come to where it should be, or nobody knows where that is.
-        let Some(cluster) = self.api.cluster.as_ref().filter(|_| !caller.is_handed_on()) else {
+        if caller.is_handed_on() {
             return Err((Unreached::Away, upgrading));
-        };
+        }
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let request = handed_on(request.method().clone(), path, request.headers(), Bytes::new(), true);
         let mut answer = match cluster.forward(to, request, caller.socket_address()).await {
@@ -48,7 +50,12 @@ impl Edge {
             Err(unreached) => return Err((unreached, upgrading)),
         };
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(relayed(answer));
+            // A link of another subject is as unknown there as one that never was.
+            let guessed = caller.counted().filter(|_| answer.status() == StatusCode::NOT_FOUND);
+            return Ok(match guessed.map(|address| self.gate.failure(address)) {
+                Some(Err(exceeded)) => closing(exceeded.reply()),
+                _ => relayed(answer),
+            });
         }
         let owner = hyper::upgrade::on(&mut answer);
         let edge = self.clone();

@@ -13,10 +13,11 @@ use tokio_rustls::TlsAcceptor;
 use super::listener::ACCEPT_PAUSE;
 use super::peer::Arrived;
 use super::{Connection, Edge};
+use crate::cluster::Cluster;
 
 impl Edge {
     /// Accepts replicas until told to drain: nobody gets past the handshake without a certificate of theirs.
-    pub async fn serve_replicas(self: Arc<Self>, listener: TcpListener, tls: TlsAcceptor) {
+    pub async fn serve_replicas(self: Arc<Self>, listener: TcpListener, cluster: Arc<Cluster>) {
         // As many as there may be clients: each of them may have come by way of another replica.
         let places = Arc::new(Semaphore::new(self.limits.get().connections as usize));
         loop {
@@ -26,7 +27,7 @@ impl Edge {
             };
             match accepted {
                 Ok((stream, address, place)) => {
-                    self.tasks.spawn(self.clone().replica(stream, address, place, tls.clone()));
+                    self.tasks.spawn(self.clone().replica(stream, address, place, cluster.acceptor()));
                 }
                 Err(error) => {
                     tracing::debug!(error = ?error.to_string(), "cannot accept a replica; trying again");
@@ -41,7 +42,7 @@ impl Edge {
         stream: TcpStream,
         address: SocketAddr,
         place: OwnedSemaphorePermit,
-        tls: TlsAcceptor,
+        tls: Arc<TlsAcceptor>,
     ) {
         let _ = stream.set_nodelay(true);
         match timeout(self.limits.get().handshake_timeout, tls.accept(stream)).await {

@@ -197,6 +197,59 @@ async fn what_a_subject_and_a_provider_may_have_is_counted_over_all_replicas() {
     assert_eq!(create(0, "ada").await.status, 429);
 }
 
+/// What a key or a subject may mint is counted whichever replica is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_are_limited_at_every_replica() {
+    let fleet = Fleet::start(2, &[], |config| {
+        config["limits"]["subject_mints_per_second"] = json!(1);
+        config["limits"]["subject_mint_burst"] = json!(3);
+    })
+    .await;
+    let [one, two] = [&fleet.replicas[0], &fleet.replicas[1]];
+    let link = one.mint_with("local", |body| body["subject"] = json!("ada")).await;
+    let path = format!("/v1/sessions/{}/links", link.session);
+    let mut statuses = Vec::new();
+    for _ in 0..6 {
+        statuses.push(two.api(Method::POST, &path, Some(json!({}))).await.status.as_u16());
+    }
+    assert!(statuses.contains(&429), "{statuses:?}");
+    assert_eq!(one.api(Method::POST, &path, Some(json!({}))).await.status, 429, "it is the same count");
+}
+
+/// A workspace that goes to another replica takes its sessions here along, which say so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workspace_that_was_lost_ends_its_sessions_and_one_that_was_given_up_is_free() {
+    let simulator = simulate(Kind::Oblien).await;
+    let mut line = simulator.ready_line();
+    line["provider"]["name"] = json!("oblien");
+    let (provider, target) = (line["provider"].take(), line["target"].take());
+    let mut fleet = Fleet::start(2, &[("oblien".to_owned(), target)], |config| {
+        config["providers"].as_array_mut().unwrap().push(provider.clone());
+    })
+    .await;
+    let open = async |fleet: &Fleet, at: usize| {
+        let link = outage::mint_again(&fleet.replicas[at], "oblien").await;
+        let mut client = Client::connect(&fleet.replicas[at], &link, Connect::default()).await.unwrap();
+        client.ready().await;
+        client
+    };
+    let mut client = open(&fleet, 0).await;
+    // As if another one had it by now.
+    let place = fleet.redis.cli(&["KEYS", "polytty:place:*"]);
+    fleet.redis.cli(&["SET", &place, "ffffffff:999", "PX", "6000"]);
+    let error = client.hear("error").await;
+    assert_eq!((&error["code"], &error["final"]), (&json!("evicted"), &json!(true)));
+    assert_eq!(client.drain().await.code, 4502);
+
+    // By SIGTERM: its sessions end, then the workspace is another one's, without a wait for the lease.
+    let mut client = open(&fleet, 0).await;
+    assert_eq!(fleet.replicas[0].stop().await, Some(0));
+    assert_eq!(client.drain().await.code, 1001);
+    assert_eq!(fleet.redis.cli(&["KEYS", "polytty:place:*"]), "");
+    let mut client = open(&fleet, 1).await;
+    assert_eq!(client.run("echo there").await, "there\r\n");
+}
+
 /// Who shows a certificate to one replica is known by it to the owner of a session, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_is_known_by_its_certificate_is_known_to_all_replicas() {

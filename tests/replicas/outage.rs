@@ -193,3 +193,45 @@ async fn a_replica_that_leaves_gives_up_what_it_carries_and_the_session_is_found
     assert!(client.catch_up().await.contains("before"));
     assert_eq!(client.run("echo after").await, "after\r\n");
 }
+
+/// What ended while the store was away is not counted when it is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_that_end_while_the_store_is_away_make_room_when_it_is_back() {
+    let fleet = Fleet::start(2, &[], |config| config["providers"][0]["max_sessions"] = json!(4)).await;
+    let mut sessions = Vec::new();
+    for _ in 0..3 {
+        sessions.push(fleet.replicas[0].open("local").await);
+    }
+    let kept = fleet.replicas[1].open("local").await;
+    assert_eq!(
+        fleet.replicas[1]
+            .api(Method::POST, "/v1/sessions", Some(json!({ "provider": "local", "target": {} })))
+            .await
+            .status,
+        429
+    );
+    // Its connections are cut and nobody is let in again for a while; what is in it stays as it is.
+    fleet.redis.cli(&["CONFIG", "SET", "requirepass", "another"]);
+    fleet.redis.cli_as("another", &["CLIENT", "KILL", "TYPE", "normal"]);
+    eventually(async || {
+        let away = fleet.replicas[0].metrics().await.contains("polytty_store_up 0\n");
+        away.then_some(())
+    })
+    .await;
+    for session in &mut sessions {
+        session.say(json!({ "operation": "close" })).await;
+        session.drain().await;
+    }
+    fleet.redis.cli_as("another", &["CONFIG", "SET", "requirepass", ""]);
+    let body = json!({ "provider": "local", "target": {} });
+    for at in 0..3 {
+        let replica = &fleet.replicas[at % 2];
+        eventually(async || {
+            let status = replica.api(Method::POST, "/v1/sessions", Some(body.clone())).await.status.as_u16();
+            assert!([201, 429, 503].contains(&status), "{status}");
+            (status == 201).then_some(())
+        })
+        .await;
+    }
+    drop(kept);
+}

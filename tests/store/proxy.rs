@@ -126,14 +126,14 @@ async fn before_the_store_was_reached_for_the_first_time_no_new_work_is_welcome(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_proxies_on_one_store_send_nobody_away_with_a_spent_link() {
+async fn of_two_proxies_on_one_store_that_do_not_know_of_each_other_neither_spends_the_others_links() {
     let server = Server::start();
     let (first, second) = (proxy(&server), proxy(&server));
     until_ready(&first).await;
     until_ready(&second).await;
     let link = first.mint("local").await;
-    // The terminal is at the first; the second says so, and spends nothing.
-    assert_eq!(Client::connect(&second, &link, PLAIN).await.err().map(|status| status.as_u16()), Some(503));
+    // The terminal is at the first. For all that the second knows, that one is gone; it spends nothing.
+    assert_eq!(Client::connect(&second, &link, PLAIN).await.err().map(|status| status.as_u16()), Some(404));
     let mut client = Client::connect(&first, &link, Connect::default()).await.unwrap();
     client.ready().await;
     assert_eq!(Client::connect(&second, &link, PLAIN).await.err().map(|status| status.as_u16()), Some(410));

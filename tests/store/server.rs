@@ -100,7 +100,15 @@ impl Server {
 
     /// What `redis-cli` prints.
     pub(crate) fn cli(&self, command: &[&str]) -> String {
+        self.cli_as("", command)
+    }
+
+    /// The same with a password.
+    pub(crate) fn cli_as(&self, password: &str, command: &[&str]) -> String {
         let mut cli = Command::new("redis-cli");
+        if !password.is_empty() {
+            cli.args(["--no-auth-warning", "-a", password]);
+        }
         cli.args(["-p", &self.port.to_string()]).args(command).stdin(Stdio::null());
         let output = cli.output().expect("redis-cli is there; scripts/test installs it");
         assert!(output.status.success(), "redis-cli {command:?}: {output:?}");
