@@ -18,6 +18,7 @@ pub mod edge;
 pub mod limit;
 pub mod live;
 pub mod observe;
+mod pem;
 pub mod provider;
 pub mod recording;
 pub mod redis;

@@ -15,24 +15,13 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     polytty_fuzz::planted(bytes);
     // The first byte chooses who reads, so that one run costs one reading.
     let Some((choice, bytes)) = bytes.split_first() else { return };
-    let subprotocols = [None, Some("channel.k8s.io"), Some("v4.channel.k8s.io"), Some("v5.channel.k8s.io")];
-    let framings = subprotocols.into_iter().chain([Some("base64.channel.k8s.io")]).filter_map(Framing::of_subprotocol);
-    let mut codecs: Vec<Box<dyn UpstreamDialect>> = vec![Box::new(PaiDlc::new())];
-    for form in [Form::Json, Form::Raw] {
-        codecs.push(Box::new(Dockhand::new(form)));
-    }
-    for framing in framings {
-        codecs.push(Box::new(Channel::new(framing, true, ResizeMode::K8s4)));
-        codecs.push(Box::new(Channel::new(framing, false, ResizeMode::Off)));
-    }
     let messages = || {
         bytes.split(|byte| *byte == 0xfe).filter_map(|message| {
             let (kind, payload) = message.split_first()?;
             Some(Message { kind: if kind & 1 == 0 { Kind::Text } else { Kind::Binary }, payload })
         })
     };
-    let choice = usize::from(*choice) % (codecs.len() + 1);
-    if let Some(codec) = codecs.get_mut(choice) {
+    if let Some(mut codec) = codec(usize::from(*choice)) {
         let mut output = Vec::new();
         for message in messages() {
             let had = output.len();
@@ -49,3 +38,25 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         let _ = read_body(message.payload);
     }
 });
+
+/// The subprotocols by which a channel's framing is chosen.
+const SUBPROTOCOLS: [Option<&str>; 5] =
+    [None, Some("channel.k8s.io"), Some("v4.channel.k8s.io"), Some("v5.channel.k8s.io"), Some("base64.channel.k8s.io")];
+
+/// The codec of this number; `None` for those that are no codecs. Only this one is made: the more runs a second, the better.
+fn codec(choice: usize) -> Option<Box<dyn UpstreamDialect>> {
+    let channels = 3 + 2 * SUBPROTOCOLS.len();
+    Some(match choice % (channels + 1) {
+        0 => Box::new(PaiDlc::new()),
+        1 => Box::new(Dockhand::new(Form::Json)),
+        2 => Box::new(Dockhand::new(Form::Raw)),
+        channel if channel < channels => {
+            let framing = Framing::of_subprotocol(SUBPROTOCOLS[(channel - 3) / 2])?;
+            match channel % 2 {
+                0 => Box::new(Channel::new(framing, true, ResizeMode::K8s4)),
+                _ => Box::new(Channel::new(framing, false, ResizeMode::Off)),
+            }
+        }
+        _ => return None,
+    })
+}

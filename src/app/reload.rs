@@ -27,13 +27,14 @@ pub struct Reloaded {
 }
 
 impl Reloaded {
-    /// Takes over what was changed.
-    fn apply<T: Clone + PartialEq>(&mut self, key: &'static str, running: &mut T, new: &T, apply: impl FnOnce(&T)) {
-        if running != new {
-            apply(new);
+    /// Notes what was changed; whether it was.
+    fn apply<T: Clone + PartialEq>(&mut self, key: &'static str, running: &mut T, new: &T) -> bool {
+        let is_changed = running != new;
+        if is_changed {
             running.clone_from(new);
             self.applied.push(key);
         }
+        is_changed
     }
 
     fn keep<T: PartialEq>(&mut self, key: &'static str, running: &T, new: &T) {
@@ -51,13 +52,13 @@ impl App {
     }
 
     /// Puts a new configuration in force as far as that goes without a restart: certificates, whose files are read again
-    /// in any case, the roots of clients, origins, API keys, deadlines, and limits by address,
-    /// credential and subject. Sessions and connections
-    /// go on; who somebody is, is asked again with every request. `log.filter` is left to the caller, who has the log.
+    /// in any case, the roots of clients, origins, API keys, deadlines, limits by address, credential and subject, and what
+    /// replicas show each other. Sessions and connections go on; who somebody is, is asked again with every request.
+    /// `log.filter` is left to the caller, who has the log.
     ///
     /// # Errors
     ///
-    /// [`StartError::Tls`]; everything is as it was.
+    /// [`StartError::Tls`] and [`StartError::Cluster`]; everything is as it was.
     pub fn reload(&self, new: &Config) -> Result<Reloaded, StartError> {
         // Whatever can fail comes first.
         let tls = acceptor(&new.tls)?;
@@ -71,14 +72,16 @@ impl App {
         // Taken apart without a rest, so that a new section or key cannot be forgotten here.
         let Config { server, tls, tickets, limits, sessions, recording, log, cluster, jwt, keys, providers } = new;
         let Tls { certificates, client_ca, client_auth } = tls;
-        reloaded.apply("tls.certificates", &mut running.tls.certificates, certificates, |_| {});
-        reloaded.apply("tls.client_ca", &mut running.tls.client_ca, client_ca, |_| {});
-        reloaded.apply("tls.client_auth", &mut running.tls.client_auth, client_auth, |_| {});
-        reloaded.apply("keys", &mut running.keys, keys, |keys| api.identities.replace_keys(Keys::new(keys.clone())));
+        reloaded.apply("tls.certificates", &mut running.tls.certificates, certificates);
+        reloaded.apply("tls.client_ca", &mut running.tls.client_ca, client_ca);
+        reloaded.apply("tls.client_auth", &mut running.tls.client_auth, client_auth);
+        if reloaded.apply("keys", &mut running.keys, keys) {
+            api.identities.replace_keys(Keys::new(keys.clone()));
+        }
         self::server(&mut reloaded, &mut running.server, server, edge);
         self::limits(&mut reloaded, &mut running.limits, limits, edge);
         let Log { filter, format } = log;
-        reloaded.apply("log.filter", &mut running.log.filter, filter, |_| {});
+        reloaded.apply("log.filter", &mut running.log.filter, filter);
         reloaded.keep("log.format", &running.log.format, format);
         reloaded.keep("tickets", &running.tickets, tickets);
         reloaded.keep("sessions", &running.sessions, sessions);
@@ -96,7 +99,9 @@ impl App {
 
 fn server(reloaded: &mut Reloaded, running: &mut Server, new: &Server, edge: &Edge) {
     let Server { listen, public_url, admin_listen, origins, trusted_proxies, proxy_protocol } = new;
-    reloaded.apply("server.origins", &mut running.origins, origins, |origins| edge.origins.set(origins.clone()));
+    if reloaded.apply("server.origins", &mut running.origins, origins) {
+        edge.origins.set(origins.clone());
+    }
     reloaded.keep("server.listen", &running.listen, listen);
     reloaded.keep("server.public_url", &running.public_url, public_url);
     reloaded.keep("server.admin_listen", &running.admin_listen, admin_listen);
@@ -110,9 +115,9 @@ fn cluster(reloaded: &mut Reloaded, running: &mut Option<Cluster>, new: Option<&
         return reloaded.keep("cluster", &running.is_some(), &new.is_some());
     };
     let Cluster { listen, advertise, cert, key, ca } = new;
-    reloaded.apply("cluster.cert", &mut running.cert, cert, |_| {});
-    reloaded.apply("cluster.key", &mut running.key, key, |_| {});
-    reloaded.apply("cluster.ca", &mut running.ca, ca, |_| {});
+    reloaded.apply("cluster.cert", &mut running.cert, cert);
+    reloaded.apply("cluster.key", &mut running.key, key);
+    reloaded.apply("cluster.ca", &mut running.ca, ca);
     reloaded.keep("cluster.listen", &running.listen, listen);
     reloaded.keep("cluster.advertise", &running.advertise, advertise);
 }
@@ -140,24 +145,19 @@ fn limits(reloaded: &mut Reloaded, running: &mut Limits, new: &Limits, edge: &Ed
         pace,
     } = new;
     let old = running.clone();
-    let mut apply = |key, is_same: bool| {
-        if !is_same {
-            reloaded.applied.push(key);
-        }
-    };
-    apply("limits.connections_per_address", running.connections_per_address == *connections_per_address);
-    apply("limits.handshakes_per_second", running.handshakes == *handshakes);
-    apply("limits.requests_per_second", running.requests == *requests);
-    apply("limits.failures", running.failures == *failures);
-    apply("limits.lockout", running.lockout == *lockout);
-    apply("limits.lockout_max", running.lockout_max == *lockout_max);
-    apply("limits.handshake_timeout", running.handshake_timeout == *handshake_timeout);
-    apply("limits.request_timeout", running.request_timeout == *request_timeout);
-    apply("limits.message_timeout", running.message_timeout == *message_timeout);
-    apply("limits.keep_alive", running.keep_alive == *keep_alive);
-    apply("limits.body", running.body == *body);
-    apply("limits.mints_per_second", running.mints == *mints);
-    apply("limits.subject_mints_per_second", running.subject_mints == *subject_mints);
+    reloaded.apply("limits.connections_per_address", &mut running.connections_per_address, connections_per_address);
+    reloaded.apply("limits.handshakes_per_second", &mut running.handshakes, handshakes);
+    reloaded.apply("limits.requests_per_second", &mut running.requests, requests);
+    reloaded.apply("limits.failures", &mut running.failures, failures);
+    reloaded.apply("limits.lockout", &mut running.lockout, lockout);
+    reloaded.apply("limits.lockout_max", &mut running.lockout_max, lockout_max);
+    reloaded.apply("limits.handshake_timeout", &mut running.handshake_timeout, handshake_timeout);
+    reloaded.apply("limits.request_timeout", &mut running.request_timeout, request_timeout);
+    reloaded.apply("limits.message_timeout", &mut running.message_timeout, message_timeout);
+    reloaded.apply("limits.keep_alive", &mut running.keep_alive, keep_alive);
+    reloaded.apply("limits.body", &mut running.body, body);
+    reloaded.apply("limits.mints_per_second", &mut running.mints, mints);
+    reloaded.apply("limits.subject_mints_per_second", &mut running.subject_mints, subject_mints);
     reloaded.keep("limits.connections", &running.connections, connections);
     reloaded.keep("limits.opens_per_second", &running.opens, opens);
     reloaded.keep("limits.sessions", &running.sessions, sessions);
@@ -165,15 +165,6 @@ fn limits(reloaded: &mut Reloaded, running: &mut Limits, new: &Limits, edge: &Ed
     reloaded.keep("limits.tickets", &running.tickets, tickets);
     // Sessions keep theirs.
     reloaded.keep("limits.input_bytes_per_second", &running.pace, pace);
-    *running = Limits {
-        connections: old.connections,
-        opens: old.opens,
-        sessions: old.sessions,
-        sessions_per_subject: old.sessions_per_subject,
-        tickets: old.tickets,
-        pace: old.pace,
-        ..new.clone()
-    };
     edge.limits.set(running.clone());
     edge.gate.change(&old, running);
 }

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::config::Cluster;
+use crate::pem::{self, PemError};
 
 /// Why a replica cannot show itself to the others, or know them.
 #[derive(Debug, thiserror::Error)]
@@ -70,31 +70,19 @@ pub(super) fn connector(settings: &Cluster) -> Result<TlsConnector, ClusterTlsEr
 const ALPN: &[u8] = b"polytty-replica/1";
 
 fn identity(settings: &Cluster) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), ClusterTlsError> {
-    let chain = certificates("cert", &settings.cert, "a PEM certificate chain")?;
-    let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(|error| ClusterTlsError::File {
-        key: "key",
-        path: settings.key.clone(),
-        expected: "a PEM private key",
-        why: error.to_string(),
-    })?;
+    let chain = pem::certificates(&settings.cert).map_err(|error| file("cert", error))?;
+    let key = pem::private_key(&settings.key).map_err(|error| file("key", error))?;
     Ok((chain, key))
 }
 
 fn roots(ca: &Path) -> Result<RootCertStore, ClusterTlsError> {
     let mut roots = RootCertStore::empty();
-    for root in certificates("ca", ca, "PEM root certificates")? {
+    for root in pem::certificates(ca).map_err(|error| file("ca", error))? {
         roots.add(root).map_err(tls_error)?;
     }
     Ok(roots)
 }
 
-fn certificates(
-    key: &'static str,
-    path: &Path,
-    expected: &'static str,
-) -> Result<Vec<CertificateDer<'static>>, ClusterTlsError> {
-    let file = |why: String| ClusterTlsError::File { key, path: path.to_owned(), expected, why };
-    let all: Vec<_> =
-        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| file(error.to_string()))?;
-    if all.is_empty() { Err(file("there is no certificate in it".to_owned())) } else { Ok(all) }
+fn file(key: &'static str, PemError { path, expected, why }: PemError) -> ClusterTlsError {
+    ClusterTlsError::File { key, path, expected, why }
 }

@@ -1,5 +1,6 @@
 //! Calls about sessions of other replicas.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,7 +43,7 @@ impl Api {
     /// The replica that a call about this session is for, if that is another one. What was recorded by one that is gone may
     /// lie here: it was perhaps this one before it was started anew.
     pub(super) fn owner_of(&self, id: &str, rest: &[&str], caller: Caller) -> Option<ReplicaId> {
-        let cluster = self.cluster.as_ref().filter(|_| !caller.is_handed_on())?;
+        let cluster = self.others(caller)?;
         let owner = id.parse::<SessionId>().ok()?.replica();
         let is_kept_here = rest == ["recording"] && !cluster.others().contains(&owner);
         (owner != cluster.me() && !is_kept_here).then_some(owner)
@@ -120,38 +121,40 @@ impl Api {
         }
     }
 
-    /// Lists the sessions of all replicas, those of this one being `own`. Who could not be asked is named beside them.
-    pub(super) async fn list_all(&self, own: Vec<Value>, headers: &HeaderMap, caller: Caller) -> Reply {
-        let Some(cluster) = self.cluster.as_ref().filter(|_| !caller.is_handed_on()) else {
-            return json(StatusCode::OK, &serde_json::json!({ "sessions": own }));
-        };
-        let _turn = cluster.listing().await;
-        let answers = stream::iter(cluster.others())
-            .map(|replica| async move {
-                let asked = timeout(PATIENCE, ask(cluster, replica, headers, caller)).await;
-                (replica, asked.ok().flatten())
-            })
-            .buffer_unordered(ASKED_AT_ONCE)
-            .collect::<Vec<_>>()
-            .await;
-        let (mut sessions, mut unreachable, mut room) = (own, Vec::new(), MAX_LISTS);
-        for (replica, answer) in answers {
-            let answer = answer.filter(|body| body.len() <= room);
-            room -= answer.as_ref().map_or(0, Bytes::len);
-            match answer.and_then(|body| sessions_in(&body)) {
-                Some(more) => sessions.extend(more),
-                None => unreachable.push(replica.to_string()),
-            }
-        }
-        let created = |session: &Value| session["created_at"].as_str().map(str::to_owned);
-        sessions.sort_by_cached_key(|session| std::cmp::Reverse(created(session)));
-        let mut list = serde_json::json!({ "sessions": sessions });
-        if !unreachable.is_empty() {
-            unreachable.sort();
-            list["unreachable"] = unreachable.into();
-        }
-        json(StatusCode::OK, &list)
+    /// The other replicas, where there are any and they have not been asked already.
+    pub(super) fn others(&self, caller: Caller) -> Option<&Arc<Cluster>> {
+        self.cluster.as_ref().filter(|_| !caller.is_handed_on())
     }
+}
+
+/// Lists the sessions of all replicas, those of this one being `own`. Who could not be asked is named beside them.
+pub(super) async fn list_all(cluster: &Cluster, own: Vec<Value>, headers: &HeaderMap, caller: Caller) -> Reply {
+    let _turn = cluster.listing().await;
+    let answers = stream::iter(cluster.others())
+        .map(|replica| async move {
+            let asked = timeout(PATIENCE, ask(cluster, replica, headers, caller)).await;
+            (replica, asked.ok().flatten())
+        })
+        .buffer_unordered(ASKED_AT_ONCE)
+        .collect::<Vec<_>>()
+        .await;
+    let (mut sessions, mut unreachable, mut room) = (own, Vec::new(), MAX_LISTS);
+    for (replica, answer) in answers {
+        let answer = answer.filter(|body| body.len() <= room);
+        room -= answer.as_ref().map_or(0, Bytes::len);
+        match answer.and_then(|body| sessions_in(&body)) {
+            Some(more) => sessions.extend(more),
+            None => unreachable.push(replica.to_string()),
+        }
+    }
+    let created = |session: &Value| session["created_at"].as_str().map(str::to_owned);
+    sessions.sort_by_cached_key(|session| std::cmp::Reverse(created(session)));
+    let mut list = serde_json::json!({ "sessions": sessions });
+    if !unreachable.is_empty() {
+        unreachable.sort();
+        list["unreachable"] = unreachable.into();
+    }
+    json(StatusCode::OK, &list)
 }
 
 /// What one replica says of its sessions, those that the caller may see.

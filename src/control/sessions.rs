@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::body::{is_json, parse_json, read_body};
-use super::replicas::MadeAt;
+use super::replicas::{MadeAt, list_all};
 use super::{Api, read_json};
 use crate::auth::{Identity, Scope};
 use crate::edge::Caller;
@@ -134,11 +134,11 @@ impl Api {
     pub(super) async fn list_sessions(&self, by: &Identity, headers: &HeaderMap, caller: Caller) -> Reply {
         let mut sessions = self.sessions.list();
         sessions.retain(|info| by.reaches(&info.provider, info.subject.as_deref()));
-        if self.cluster.is_none() {
+        let Some(cluster) = self.others(caller) else {
             return json(StatusCode::OK, &serde_json::json!({ "sessions": sessions }));
-        }
+        };
         let own = sessions.iter().filter_map(|info| serde_json::to_value(info).ok()).collect();
-        self.list_all(own, headers, caller).await
+        list_all(cluster, own, headers, caller).await
     }
 
     pub(super) fn show_session(&self, id: &str, by: &Identity) -> Reply {

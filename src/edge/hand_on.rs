@@ -17,7 +17,7 @@ use super::peer::Caller;
 use super::{Connection, Edge};
 use crate::cluster::{ReplicaId, Unreached, handed_on, splice};
 use crate::limit::{Address, Held};
-use crate::respond::{Body, Problem, Reply, closing, with};
+use crate::respond::{Body, Problem, Reply, STORE_RETRY, closing, with};
 
 /// How long the ends of a carried connection may take to be told that this replica is going.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -114,5 +114,5 @@ pub(crate) fn unreached(why: Unreached) -> (Code, &'static str) {
 pub(crate) fn unreached_reply(why: Unreached) -> Reply {
     let (code, detail) = unreached(why);
     let reply = Problem::new(code, detail).reply();
-    if code == Code::NotFound { reply } else { with(reply, header::RETRY_AFTER, "2") }
+    if code == Code::NotFound { reply } else { with(reply, header::RETRY_AFTER, STORE_RETRY) }
 }

@@ -4,14 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use webpki::EndEntityCert;
 
-use super::{TlsError, TlsErrors, chain, read};
+use super::{TlsError, TlsErrors};
 use crate::config::CertificateFiles;
+use crate::pem;
 
 /// The certificates that there are, by the DNS names in them. Bounded by the configuration.
 #[derive(Debug)]
@@ -75,9 +74,7 @@ impl ResolvesServerCert for Certificates {
 /// A chain with its key, and the DNS names in the leaf.
 fn load(files: &CertificateFiles, provider: &CryptoProvider) -> Result<(CertifiedKey, Vec<String>), TlsError> {
     let CertificateFiles { cert, key } = files;
-    let chain = chain(cert)?;
-    let pem = read(key, "a PEM private key")?;
-    let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|e| TlsError::file(key, "a PEM private key", e))?;
+    let (chain, private) = (pem::certificates(cert)?, pem::private_key(key)?);
     let pair = |why: String| TlsError::Pair { cert: cert.clone(), key: key.clone(), why };
     let leaf = chain.first().map(EndEntityCert::try_from);
     let names = match leaf {

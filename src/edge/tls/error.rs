@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::pem::PemError;
+
 /// Everything that keeps TLS from being had, one line each. Never empty.
 #[derive(Debug)]
 pub struct TlsErrors(pub(super) Vec<TlsError>);
@@ -57,6 +59,12 @@ pub enum TlsError {
     /// The library cannot work, for want of random bytes for instance.
     #[error("TLS: {0}")]
     Library(rustls::Error),
+}
+
+impl From<PemError> for TlsError {
+    fn from(PemError { path, expected, why }: PemError) -> Self {
+        Self::File { path, expected, why }
+    }
 }
 
 impl TlsError {

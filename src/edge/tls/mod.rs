@@ -10,8 +10,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, ServerConnection, crypto};
@@ -19,13 +17,11 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::auth::ClientCertificate;
 use crate::config::{ClientAuth, Tls};
+use crate::pem::certificates;
 
 pub use error::{TlsError, TlsErrors};
 
 use certificates::Certificates;
-
-/// The largest file with certificates or a key, in bytes. A larger one is an error.
-const FILE_MAX: u64 = 1024 * 1024;
 
 /// Loads certificates, keys and the roots of clients for TLS 1.2 and 1.3.
 ///
@@ -39,12 +35,12 @@ const FILE_MAX: u64 = 1024 * 1024;
 /// [`TlsErrors`]: every file that is of no use, and what is wrong with it.
 pub fn acceptor(settings: &Tls) -> Result<TlsAcceptor, TlsErrors> {
     let provider = Arc::new(crypto::aws_lc_rs::default_provider());
-    let certificates = Certificates::load(&settings.certificates, &provider);
+    let loaded = Certificates::load(&settings.certificates, &provider);
     let verifier = settings.client_ca.as_deref().map(|roots| verifier(roots, settings.client_auth, &provider));
-    let (certificates, verifier) = match (certificates, verifier.transpose()) {
+    let (certificates, verifier) = match (loaded, verifier.transpose()) {
         (Ok(certificates), Ok(verifier)) => (certificates, verifier),
-        (certificates, verifier) => {
-            let errors = certificates.err().into_iter().flat_map(|errors| errors.0);
+        (loaded, verifier) => {
+            let errors = loaded.err().into_iter().flat_map(|errors| errors.0);
             return Err(TlsErrors(errors.chain(verifier.err()).collect()));
         }
     };
@@ -79,7 +75,7 @@ fn verifier(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
-    for root in chain(path)? {
+    for root in certificates(path)? {
         roots.add(root).map_err(|error| TlsError::file(path, "roots for clients", error))?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
@@ -88,32 +84,4 @@ fn verifier(
         ClientAuth::Optional => builder.allow_unauthenticated(),
     };
     builder.build().map_err(|error| TlsError::file(path, "roots for clients", error))
-}
-
-/// The certificates of a PEM file; at least one.
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    const EXPECTED: &str = "a PEM certificate chain";
-    let pem = read(path, EXPECTED)?;
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| TlsError::file(path, EXPECTED, error))?;
-    if chain.is_empty() {
-        return Err(TlsError::file(path, EXPECTED, "there is no certificate in it"));
-    }
-    Ok(chain)
-}
-
-/// A whole file, wiped from memory when it is dropped: it may hold a private key.
-fn read(path: &Path, expected: &'static str) -> Result<zeroize::Zeroizing<Vec<u8>>, TlsError> {
-    use std::io::Read as _;
-    let failed = |error: std::io::Error| TlsError::file(path, expected, error);
-    let file = std::fs::File::open(path).map_err(failed)?;
-    // Made large enough at once: growing would leave copies behind.
-    let size = file.metadata().map_err(failed)?.len().min(FILE_MAX);
-    let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(size as usize + 2));
-    file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err(TlsError::file(path, expected, "the file is larger than 1MiB"));
-    }
-    Ok(bytes)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rcgen::{CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, PKCS_ED25519};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
     ClientConfig, DigitallySignedStruct, HandshakeKind, NamedGroup, ProtocolVersion, SignatureScheme,
     SupportedProtocolVersion,
@@ -151,7 +151,7 @@ async fn each_client_is_shown_the_certificate_for_the_name_it_asks_for_and_else_
         shelf.certificate("wild", &["*.wild.example"], &key),
         shelf.certificate("exact", &["exact.wild.example"], &key),
     ];
-    let known: Vec<_> = files.iter().map(|files| chain(&files.cert).unwrap().remove(0)).collect();
+    let known: Vec<_> = files.iter().map(|files| certificates(&files.cert).unwrap().remove(0)).collect();
     let acceptor = acceptor(&tls(files.to_vec())).unwrap();
     let client = Arc::new(client(&VERSIONS));
     for (asked, index) in [
@@ -175,7 +175,7 @@ async fn of_two_certificates_for_one_name_the_first_that_the_client_can_verify_i
     let shelf = Shelf::new();
     let (new, usual) = (KeyPair::generate_for(&PKCS_ED25519).unwrap(), KeyPair::generate().unwrap());
     let files = [shelf.certificate("new", &["a.example"], &new), shelf.certificate("usual", &["a.example"], &usual)];
-    let known: Vec<_> = files.iter().map(|files| chain(&files.cert).unwrap().remove(0)).collect();
+    let known: Vec<_> = files.iter().map(|files| certificates(&files.cert).unwrap().remove(0)).collect();
     let acceptor = acceptor(&tls(files.to_vec())).unwrap();
     for (schemes, index) in [(&SCHEMES[..], 0), (&SCHEMES[..1], 1)] {
         let client = client_with(crypto::aws_lc_rs::default_provider(), &VERSIONS, schemes, None);
