@@ -139,6 +139,7 @@ fn limits(reloaded: &mut Reloaded, running: &mut Limits, new: &Limits, edge: &Ed
         mints,
         subject_mints,
         opens,
+        memory,
         sessions,
         sessions_per_subject,
         tickets,
@@ -158,6 +159,7 @@ fn limits(reloaded: &mut Reloaded, running: &mut Limits, new: &Limits, edge: &Ed
     reloaded.apply("limits.body", &mut running.body, body);
     reloaded.apply("limits.mints_per_second", &mut running.mints, mints);
     reloaded.apply("limits.subject_mints_per_second", &mut running.subject_mints, subject_mints);
+    reloaded.apply("limits.memory", &mut running.memory, memory);
     reloaded.keep("limits.connections", &running.connections, connections);
     reloaded.keep("limits.opens_per_second", &running.opens, opens);
     reloaded.keep("limits.sessions", &running.sessions, sessions);

@@ -182,6 +182,7 @@ fn limits(section: &mut Section<'_>) -> Read<Limits> {
     let mints = rate(section, ["mints_per_second", "mint_burst"], [20, 100]);
     let subject_mints = rate(section, ["subject_mints_per_second", "subject_mint_burst"], [5, 50]);
     let opens = rate(section, ["opens_per_second", "open_burst"], [20, 100]);
+    let memory = section.or("memory", None, |field| field.size_or_auto(32 * MIB..=1024 * 1024 * MIB));
     let sessions = section.or("sessions", 4096, count);
     let sessions_per_subject = section.or("sessions_per_subject", 100, count);
     let tickets = section.or("tickets", 16_384, count);
@@ -203,6 +204,7 @@ fn limits(section: &mut Section<'_>) -> Read<Limits> {
         mints: mints?,
         subject_mints: subject_mints?,
         opens: opens?,
+        memory: memory?,
         sessions: sessions?,
         sessions_per_subject: sessions_per_subject?,
         tickets: tickets?,

@@ -142,6 +142,9 @@ pub struct Limits {
     pub subject_mints: Rate,
     /// Terminals opened at one provider that has no rate of its own. Default 20 a second, 100 at once.
     pub opens: Rate,
+    /// Resident memory of the process, in bytes, from which on nobody new is let in; `None`, the default, stands for nine
+    /// tenths of what it is given.
+    pub memory: Option<u64>,
     /// Sessions at once, those with a link that nobody has used yet included. Default 4096.
     pub sessions: u32,
     /// Of these, sessions of one subject. Default 100.

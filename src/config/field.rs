@@ -106,6 +106,18 @@ impl<'c> Field<'c> {
         Ok((size > 0).then_some(size))
     }
 
+    /// A size with its unit, in bytes; `auto` leaves it to the process.
+    pub(super) fn size_or_auto(&self, range: RangeInclusive<u64>) -> Read<Option<u64>> {
+        if self.node.text() == Some("auto") {
+            return Ok(None);
+        }
+        let size = self.node.text().and_then(parse_size).filter(|size| range.contains(size));
+        size.map(Some).ok_or_else(|| {
+            let (from, to) = (show_size(*range.start()), show_size(*range.end()));
+            self.wrong(format!(r#""auto", or a size such as "512MiB" (from {from} to {to})"#))
+        })
+    }
+
     /// An IP address and a port.
     pub(super) fn address(&self) -> Read<SocketAddr> {
         let expected = r#"an IP address and a port such as "127.0.0.1:8443" or "[::]:8443""#;

@@ -110,6 +110,9 @@ impl Api {
             }
             MadeAt::Refused(reply) => return reply,
         }
+        if let Err(exceeded) = self.gate.memory() {
+            return exceeded.reply();
+        }
         // What was made in vain would push the ended sessions out of their list.
         if let Err(error) = self.tickets.check() {
             return self.not_minted(error);
@@ -192,6 +195,12 @@ impl Api {
         // Counted here also for a call that was handed on: only who has the session knows for whom it is.
         let (_, subject) = session.belongs_to();
         if let Err(exceeded) = self.gate.mint(by.name(), subject) {
+            return exceeded.reply();
+        }
+        // Who watches is somebody new; a writer's terminal is there already.
+        if role == Role::Viewer
+            && let Err(exceeded) = self.gate.memory()
+        {
             return exceeded.reply();
         }
         // A session waits for its writer, and for nobody who only watches.

@@ -29,6 +29,8 @@ pub enum Limit {
     Tickets,
     /// Terminals opened at one provider.
     Opens,
+    /// Memory of the process.
+    Memory,
     /// Sessions in total.
     Sessions,
     /// Sessions of one subject.
@@ -49,7 +51,7 @@ pub enum Limit {
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Handshakes,
@@ -59,6 +61,7 @@ impl Limit {
         Self::SubjectMints,
         Self::Tickets,
         Self::Opens,
+        Self::Memory,
         Self::Sessions,
         Self::SessionsPerSubject,
         Self::ProviderSessions,
@@ -82,6 +85,7 @@ impl Limit {
             Self::SubjectMints => "subject_mints_per_second",
             Self::Tickets => "tickets",
             Self::Opens => "opens_per_second",
+            Self::Memory => "memory",
             Self::Sessions => "sessions",
             Self::SessionsPerSubject => "sessions_per_subject",
             Self::ProviderSessions => "max_sessions",
@@ -104,6 +108,7 @@ impl Limit {
             Self::SubjectMints => "too many links for this subject in too short a time",
             Self::Tickets => "too many links are outstanding",
             Self::Opens => "too many terminals are being opened at this provider",
+            Self::Memory => "this proxy is short of memory",
             Self::Sessions => "this proxy holds as many sessions as it may",
             Self::SessionsPerSubject => "this subject has as many sessions as it may",
             Self::ProviderSessions => "this provider has as many sessions as it may",

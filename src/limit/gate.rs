@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::{Address, Counts, Exceeded, Held, KeyedRate, Limit, Lockouts, NameKey};
+use super::{Address, Counts, Exceeded, Held, KeyedRate, Limit, Lockouts, Memory, NameKey};
 use crate::config::Limits;
 use crate::live::Live;
 use crate::observe::Metrics;
@@ -21,6 +21,7 @@ pub struct Gate {
     failures: Live<Lockouts>,
     mints: Live<KeyedRate<NameKey>>,
     subject_mints: Live<KeyedRate<NameKey>>,
+    memory: Live<Memory>,
     metrics: Arc<Metrics>,
 }
 
@@ -36,6 +37,7 @@ impl Gate {
             failures: Live::new(Lockouts::new(limits.failures, limits.lockout, limits.lockout_max)),
             mints: Live::new(KeyedRate::new(Limit::Mints, limits.mints)),
             subject_mints: Live::new(KeyedRate::new(Limit::SubjectMints, limits.subject_mints)),
+            memory: Live::new(Memory::new(limits.memory)),
             metrics,
         })
     }
@@ -59,6 +61,9 @@ impl Gate {
         }
         if old.subject_mints != new.subject_mints {
             self.subject_mints.set(KeyedRate::new(Limit::SubjectMints, new.subject_mints));
+        }
+        if old.memory != new.memory {
+            self.memory.set(Memory::new(new.memory));
         }
     }
 
@@ -106,6 +111,15 @@ impl Gate {
     pub fn mint(&self, by: &str, subject: Option<&str>) -> Result<(), Exceeded> {
         let subject = subject.map_or(Ok(()), |subject| self.subject_mints.get().check(NameKey::of(&[subject])));
         self.counted(subject.and_then(|()| self.mints.get().check(NameKey::of(&[by]))))
+    }
+
+    /// Whether the process has memory for somebody new.
+    ///
+    /// # Errors
+    ///
+    /// [`Exceeded`].
+    pub fn memory(&self) -> Result<(), Exceeded> {
+        self.counted(self.memory.get().check())
     }
 
     /// Somebody waits for one of `limits.connections`.

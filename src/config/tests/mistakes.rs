@@ -141,6 +141,7 @@ fn ranges_end_where_they_say() {
         ("limits", "handshake_timeout", ["\"100ms\"", "\"10m\""], ["\"99ms\"", "\"600001ms\""]),
         ("limits", "handshake_burst", ["1", "1000000"], ["0", "1000001"]),
         ("limits", "lockout_max", ["\"10s\"", "\"1d\""], ["\"999ms\"", "\"86401s\""]),
+        ("limits", "memory", ["\"auto\"", "\"32MiB\""], ["\"31MiB\"", "\"0B\""]),
         ("limits", "input_messages_per_second", ["0", "1000000"], ["-1", "1000001"]),
         ("limits", "input_bytes_per_second", ["\"0B\"", "\"1KiB\""], ["\"1023B\"", "5000"]),
         ("limits", "output_bytes_per_second", ["\"0B\"", "\"1TiB\""], ["\"1B\"", "\"1025TiB\""]),

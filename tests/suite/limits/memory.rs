@@ -1,10 +1,11 @@
-//! Ten thousand addresses at one process.
+//! Memory of the real process: what ten thousand addresses take of it, and what happens when it runs short.
 
+use http::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::sample;
-use crate::common::{Served, eventually};
+use super::{ask, local, sample, told};
+use crate::common::{Client, Connect, Served, eventually};
 
 /// Addresses that come, each with a wrong key: it is remembered for its request and for its failure.
 const ADDRESSES: usize = 10_000;
@@ -79,4 +80,42 @@ async fn ten_thousand_addresses_do_not_grow_the_process_past_the_bound() {
         (sample(&metrics, "polytty_limit_entries{limit=\"requests_per_second\"}") == 0).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn when_memory_runs_short_sessions_go_on_nobody_new_is_let_in_and_then_somebody_is() {
+    const BOUND: u64 = 64 << 10;
+    let served = Served::start(
+        |_| Vec::new(),
+        |config| {
+            config["limits"] = json!({ "memory": "64MiB" });
+            config["sessions"] = json!({ "scrollback": "64MiB", "scrollback_total": "1GiB" });
+        },
+    )
+    .await;
+    let mut client = served.open("local").await;
+    assert_eq!(client.run("marker=kept; echo set").await, "set\r\n");
+    let hers = ask(&served, local()).await;
+    let links = format!("/v1/sessions/{}/links", hers.body["id"].as_str().unwrap());
+
+    // Somebody's scrollback takes it: what nobody reads is held.
+    let link = served.mint("local").await;
+    let mut hoarder = Client::connect(&served, &link, Connect::default()).await.unwrap();
+    hoarder.type_text("head -c 70000000 /dev/zero | tr '\\0' x\r").await;
+    drop(hoarder);
+    eventually(async || (resident(served.pid()) > BOUND).then_some(())).await;
+
+    let refused = ask(&served, local()).await;
+    assert_eq!((refused.status.as_u16(), &refused.body["code"]), (429, &json!("quota_exceeded")));
+    assert_eq!(refused.body["detail"], "this proxy is short of memory; try again in 5 s");
+    told(&refused.headers, "memory", "q=64");
+    let watch = served.api(Method::POST, &links, Some(json!({ "role": "viewer" }))).await;
+    assert_eq!(watch.status, 429);
+    assert_eq!(client.run("echo $marker").await, "kept\r\n", "who is there goes on");
+    let back = served.api(Method::POST, &links, Some(json!({ "role": "writer" }))).await;
+    assert_eq!(back.status, 201, "and comes back");
+    assert_eq!(sample(&served.metrics().await, "polytty_limited_total{limit=\"memory\"}"), 2);
+
+    served.api(Method::DELETE, &format!("/v1/sessions/{}", link.session), None).await;
+    eventually(async || (ask(&served, local()).await.status == 201).then_some(())).await;
 }
