@@ -24,6 +24,7 @@ use super::Connection;
 use super::guard::{Guard, Timing};
 use super::pages::Pages;
 use super::peer::{Arrived, Peer, Proxies};
+use super::spare::Spare;
 use crate::auth::ClientCertificate;
 use crate::cluster::CLIENT_CERTIFICATE;
 use crate::config::{BaseUrl, Limits, Origin};
@@ -93,6 +94,7 @@ impl Edge {
     /// Accepts until told to drain. Accepting and spawning is all that happens in this loop.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
         let places = Arc::new(Semaphore::new(self.limits.get().connections as usize));
+        let (mut spare, mut turned_away) = (Spare::new(), 0);
         let mut warned: Option<Instant> = None;
         loop {
             let accepted = tokio::select! {
@@ -104,10 +106,13 @@ impl Edge {
                     self.tasks.spawn(self.clone().connection(stream, peer, place));
                 }
                 Err(error) => {
+                    if Spare::is_wanted(&error) {
+                        turned_away += spare.turn_away(&listener).await;
+                    }
                     // Without descriptors, each attempt fails; one word in a while says as much as twenty a second.
                     if warned.is_none_or(|at| at.elapsed() >= WARN_AGAIN) {
                         warned = Some(Instant::now());
-                        tracing::warn!(error = ?error.to_string(), "cannot accept; trying again");
+                        tracing::warn!(error = ?error.to_string(), turned_away, "cannot accept; trying again");
                     }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }

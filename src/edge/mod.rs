@@ -13,6 +13,7 @@ mod listener;
 mod pages;
 mod peer;
 mod route;
+mod spare;
 mod tls;
 mod upgrade;
 
