@@ -87,7 +87,7 @@ impl Case {
                 Given::Messages(wire) => wire.write(piece),
             })
             .collect();
-        let mut path = Path::new((self.codec)(), messages, size);
+        let mut path = Path::new((self.codec)(), messages, size, turn.len());
         self.check(&mut path, &turn);
         path
     }

@@ -49,11 +49,12 @@ pub struct Path {
     bytes: Vec<u8>,
     outbox: Outbox,
     size: usize,
+    total: usize,
 }
 
 impl Path {
-    pub(crate) fn new(codec: Codec, messages: Vec<(Kind, Vec<u8>)>, size: usize) -> Self {
-        Self { codec, messages, next: 0, bytes: Vec::new(), outbox: Outbox::new(), size }
+    pub(crate) fn new(codec: Codec, messages: Vec<(Kind, Vec<u8>)>, size: usize, total: usize) -> Self {
+        Self { codec, messages, next: 0, bytes: Vec::new(), outbox: Outbox::new(), size, total }
     }
 
     /// How many messages make a turn.
@@ -66,6 +67,12 @@ impl Path {
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// Terminal bytes of a turn.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.total
     }
 
     /// Takes the next message.
@@ -96,7 +103,7 @@ impl Path {
 
     /// Takes as many turns as it takes to fill whatever is kept of what went before.
     pub fn warm_up(&mut self) {
-        for _ in 0..(TURN / (self.messages() * self.size)).max(1) + 1 {
+        for _ in 0..TURN / self.total + 1 {
             self.turn();
         }
     }
