@@ -46,9 +46,9 @@ fn keystrokes(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default()
-        .warm_up_time(Duration::from_millis(50))
-        .measurement_time(Duration::from_millis(200))
-        .sample_size(20)
+        .warm_up_time(Duration::from_millis(30))
+        .measurement_time(Duration::from_millis(120))
+        .sample_size(10)
         .nresamples(2_000)
         .without_plots();
     targets = keystrokes, dialects
