@@ -79,16 +79,22 @@ impl Framing {
     }
 }
 
-/// Takes a text message apart: its channel, and its payload decoded into `scratch`. `None` for an empty one.
-pub(super) fn unframe(message: &[u8], scratch: &mut Vec<u8>) -> Result<Option<u8>, BadMessage> {
-    const WRONG: BadMessage = BadMessage { reason: "a text message must be a channel's digit and base64" };
-    let Some((digit, body)) = message.split_first() else { return Ok(None) };
-    if !digit.is_ascii_digit() {
-        return Err(WRONG);
+const WRONG: BadMessage = BadMessage { reason: "a text message must be a channel's digit and base64" };
+
+/// Takes a text message apart: its channel, and its payload in base64. `None` for an empty one.
+pub(super) fn unframe(message: &[u8]) -> Result<Option<(u8, &[u8])>, BadMessage> {
+    match message.split_first() {
+        None => Ok(None),
+        Some((digit, body)) if digit.is_ascii_digit() => Ok(Some((digit - b'0', body))),
+        Some(_) => Err(WRONG),
     }
-    scratch.clear();
-    scratch.resize(body.len().div_ceil(4) * 3, 0);
-    let len = BASE64.decode_slice(body, scratch).map_err(|_| WRONG)?;
-    scratch.truncate(len);
-    Ok(Some(digit - b'0'))
+}
+
+/// Appends what base64 stands for; nothing where it is none.
+pub(super) fn decode(body: &[u8], out: &mut Vec<u8>) -> Result<(), BadMessage> {
+    let start = out.len();
+    out.resize(start + body.len().div_ceil(4) * 3, 0);
+    let decoded = BASE64.decode_slice(body, &mut out[start..]);
+    out.truncate(start + decoded.as_ref().map_or(0, |len| *len));
+    decoded.map(drop).map_err(|_| WRONG)
 }

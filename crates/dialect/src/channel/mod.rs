@@ -94,6 +94,20 @@ impl Channel {
         UpstreamEvent::Output
     }
 
+    fn read_base64(&mut self, channel: u8, body: &[u8], output: &mut Vec<u8>) -> Result<UpstreamEvent, BadMessage> {
+        // What passes as it is needs no memory on the way.
+        if self.tty && matches!(channel, STDOUT | STDERR) {
+            return framing::decode(body, output).map(|()| UpstreamEvent::Output);
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        let read = framing::decode(body, &mut scratch).map(|()| self.read(channel, &scratch, output));
+        if scratch.capacity() <= MAX_SCRATCH {
+            self.scratch = scratch;
+        }
+        read
+    }
+
     fn show(&mut self, bytes: &[u8], output: &mut Vec<u8>) {
         if self.tty {
             output.extend_from_slice(bytes);
@@ -133,15 +147,10 @@ impl UpstreamDialect for Channel {
             return Ok(UpstreamEvent::Output);
         }
         if message.kind == Kind::Text {
-            let mut scratch = std::mem::take(&mut self.scratch);
-            let read = framing::unframe(message.payload, &mut scratch).map(|channel| match channel {
-                Some(channel) => self.read(channel, &scratch, output),
-                None => UpstreamEvent::Ignored,
-            });
-            if scratch.capacity() <= MAX_SCRATCH {
-                self.scratch = scratch;
-            }
-            return read;
+            return match framing::unframe(message.payload)? {
+                Some((channel, body)) => self.read_base64(channel, body, output),
+                None => Ok(UpstreamEvent::Ignored),
+            };
         }
         match message.payload {
             [] => Ok(UpstreamEvent::Ignored),

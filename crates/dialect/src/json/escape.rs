@@ -34,14 +34,32 @@ pub fn escaped_prefix(text: &str, limit: usize) -> usize {
     if text.len().saturating_mul(MAX_EXPANSION) <= limit {
         return text.len();
     }
-    let mut used = 0;
-    for (at, byte) in text.bytes().enumerate() {
+    let (chunks, _) = text.as_bytes().as_chunks::<CHUNK>();
+    let (mut used, mut at) = (0, 0);
+    for chunk in chunks {
+        let len = escaped_len(chunk);
+        if used + len > limit {
+            break;
+        }
+        (used, at) = (used + len, at + CHUNK);
+    }
+    for &byte in &text.as_bytes()[at..] {
         used += usize::from(ESCAPED[usize::from(byte)][LEN]);
         if used > limit {
             return text.floor_char_boundary(at);
         }
+        at += 1;
     }
     text.len()
+}
+
+/// The length of the escaped form of a chunk. Counted in bytes, so that the compiler can make vectors of it.
+fn escaped_len(chunk: &[u8; CHUNK]) -> usize {
+    let count = |is: fn(u8) -> bool| usize::from(chunk.iter().fold(0_u8, |count, &byte| count + u8::from(is(byte))));
+    let controls = count(|byte| byte < 0x20);
+    let short_controls = count(|byte| (byte.wrapping_sub(0x08) < 6) & (byte != 0x0b));
+    let quotes = count(|byte| (byte == b'"') | (byte == b'\\'));
+    chunk.len() + (MAX_EXPANSION - 1) * controls - 4 * short_controls + quotes
 }
 
 /// How many bytes are staged before they are appended. A chunk without anything to escape is appended as it is.

@@ -149,6 +149,17 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_is_as_long_as_the_escape_of_every_byte_says() {
+        for byte in 0..128_u8 {
+            let text = char::from(byte).to_string().repeat(200);
+            let each = escaped(&text[..1]).len();
+            for limit in [0, each - 1, each, 63 * each, 64 * each, 65 * each, 199 * each + each - 1] {
+                assert_eq!(escaped_prefix(&text, limit), limit / each, "{byte:#x}, {limit}");
+            }
+        }
+    }
+
+    #[test]
     fn the_prefix_that_fits_is_the_longest_one() {
         assert_eq!(escaped_prefix("abc", 3), 3);
         assert_eq!(escaped_prefix("abc", 2), 2);
