@@ -5,11 +5,15 @@ use polytty_simulator::oblien::{self, Eviction, Oblien, Options};
 use serde_json::json;
 
 use super::{Mode, shell, simulated};
-use crate::common::{Client, Proxy, eventually};
+use crate::common::{Client, Connect, Proxy, eventually};
 
 pub(super) async fn modes() -> Vec<Mode> {
     let mut modes = vec![
-        Mode::of("oblien with the token in the query", start(options()).await).configured("websocket_token", "query"),
+        Mode::of(
+            "oblien with the token in the query, where it counts nowhere else",
+            start(Options { query_token_only: true, ..options() }).await,
+        )
+        .configured("websocket_token", "query"),
         Mode::of("oblien in a runtime of its own", start(options()).await).at("runtime", "macos"),
         Mode::of("oblien where an id comes again at once", start(Options { reuse_ids: true, ..options() }).await)
             .and(|proxy, _, client| Box::pin(ids_come_again(proxy, client))),
@@ -40,6 +44,39 @@ pub(super) async fn modes() -> Vec<Mode> {
     modes
 }
 
+#[tokio::test]
+async fn a_token_that_counts_only_in_the_query_is_refused_in_a_header() {
+    let simulator = start(Options { query_token_only: true, ..options() }).await;
+    let Mode { simulator: _simulator, entry, target, .. } = Mode::of("", simulator);
+    let proxy = Proxy::start(vec![entry], vec![("it".to_owned(), target)], |_| {});
+    let link = proxy.mint("it").await;
+    let mut client = Client::connect(&proxy, &link, Connect::default()).await.unwrap();
+    let error = client.hear("error").await;
+    assert_eq!(error["code"], "provider_refused", "{error}");
+    assert_eq!(client.drain().await.code, 4502);
+}
+
+/// Pings go out after 20 s of silence, so that is how long this takes.
+#[tokio::test]
+async fn where_no_pings_are_answered_a_connection_is_made_anew_and_kept_where_none_are_expected() {
+    let world = async |pong_timeout: &str| {
+        let simulator = start(Options { answers_pings: false, ..options() }).await;
+        let Mode { simulator, entry, target, .. } = Mode::of("", simulator).configured("pong_timeout", pong_timeout);
+        let proxy = Proxy::start(vec![entry], vec![("it".to_owned(), target)], |_| {});
+        let mut client = proxy.open("it").await;
+        assert_eq!(client.run("echo before").await, "before\r\n");
+        (simulator, proxy, client)
+    };
+    let (patient, _proxy, mut waits) = world("0s").await;
+    let (strict, _other, mut redials) = world("100ms").await;
+    let opened = |simulator: &dyn Simulator| simulated::<Oblien>(simulator).counters().sockets_opened;
+    eventually(async || (opened(&*strict) == 2).then_some(())).await;
+    assert_eq!(redials.run("echo after").await, "after\r\n");
+    assert!(redials.said.iter().all(|said| said["operation"] != "error"), "{:?}", redials.said);
+    assert_eq!(waits.run("echo after").await, "after\r\n");
+    assert_eq!(opened(&*patient), 1);
+}
+
 /// A terminal that gets the id of one that has just ended says nothing of it.
 async fn ids_come_again(proxy: &Proxy, client: &mut Client) {
     for round in 0..5 {
@@ -62,7 +99,7 @@ async fn full(proxy: &Proxy, simulator: &dyn Simulator) {
     let oblien = simulated::<Oblien>(simulator);
     oblien.faults().next(polytty_simulator::Fault::CreateLimit);
     let link = proxy.mint("it").await;
-    let mut refused = Client::connect(proxy, &link, crate::common::Connect::default()).await.unwrap();
+    let mut refused = Client::connect(proxy, &link, Connect::default()).await.unwrap();
     assert_eq!(refused.hear("error").await["code"], "quota_exceeded");
     refused.drain().await;
 }
