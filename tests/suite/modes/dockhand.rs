@@ -1,8 +1,11 @@
 //! Dockhand: as it is documented, behind an agent, by login, and with an ending that is typed.
 
+use http::Method;
 use polytty_simulator::dockhand::{self, Auth, Connection, Dockhand, Flow, Options};
+use serde_json::json;
 
 use super::{Mode, shell, simulated};
+use crate::common::{Proxy, eventually};
 
 pub(super) async fn modes() -> Vec<Mode> {
     let documented = || Options { flow: Flow::Documented, ..options() };
@@ -50,6 +53,45 @@ pub(super) async fn modes() -> Vec<Mode> {
             .configured("typed_ending", true)
     });
     modes
+}
+
+/// Docker never ends a shell by itself, so each of these would be there for good.
+#[tokio::test]
+async fn however_a_session_ends_a_typed_ending_leaves_no_shell_but_behind_a_full_screen_program() {
+    let mode = Mode::of("", start(options()).await).configured("typed_ending", true);
+    let Mode { simulator, entry, target, .. } = mode;
+    let dockhand = simulated::<Dockhand>(&*simulator);
+    let targets = vec![("it".to_owned(), target)];
+    let proxy = Proxy::start(vec![entry], targets, |config| config["sessions"] = json!({ "detach_grace": "0s" }));
+    let open = async |line: &str| {
+        let mut client = proxy.open("it").await;
+        assert_eq!(client.run("echo here").await, "here\r\n");
+        client.type_text(line).await;
+        client
+    };
+    let mut closes = open("echo half a li").await;
+    closes.say(json!({ "operation": "close" })).await;
+    let mut deleted = open("sleep 1000\r").await;
+    let path = format!("/v1/sessions/{}", deleted.session);
+    assert_eq!(proxy.api(Method::DELETE, &path, None).await.status, 204);
+    let mut leaves = open("yes\r").await;
+    leaves.ws.close(None).await.unwrap();
+    drop(open("cat\r").await);
+    let mut exits = open("exit\r").await;
+    for client in [&mut closes, &mut deleted, &mut leaves, &mut exits] {
+        client.drain().await;
+    }
+    eventually(async || (dockhand.sessions() == 0).then_some(())).await;
+    assert_eq!(dockhand.counters().attached, 0);
+
+    // Nobody knows what an editor makes of those keys.
+    let mut full_screen = open("").await;
+    full_screen.run("printf '\\033[?1049h'").await;
+    full_screen.say(json!({ "operation": "close" })).await;
+    assert_eq!(full_screen.drain().await.code, 1000);
+    proxy.until(&full_screen.session, "ended").await;
+    assert!(proxy.drain().await, "all leave in time");
+    assert_eq!((dockhand.counters().orphans, dockhand.sessions()), (1, 1));
 }
 
 async fn start(options: Options) -> Dockhand {
