@@ -24,6 +24,9 @@ pub(super) async fn modes() -> Vec<Mode> {
     let simulator = start(options()).await;
     let line = simulator.ready_line_workspace().unwrap();
     modes.push(Mode::with("oblien with the token of a workspace alone", simulator, line));
+    let simulator = start(options()).await;
+    let workspace = simulator.workspace_not_enabled().to_owned();
+    modes.push(Mode::of("oblien in a workspace whose access is off at first", simulator).at("workspace", workspace));
     let replays = [
         ("oblien that takes a connection away by a Close", options()),
         ("oblien that takes a connection away by a FIN", Options { eviction: Eviction::Fin, ..options() }),

@@ -55,7 +55,7 @@ pub use upgrade::EARLY_OUTPUT;
 /// The most terminals that a workspace can have: their ids have to fit into a byte.
 const MAX_TERMINALS: usize = 255;
 /// The most runtimes besides the default one.
-const MAX_TARGETS: usize = 16;
+const MAX_TARGETS: usize = 64;
 
 /// Starts a simulated Oblien in the background of the current tokio runtime.
 ///

@@ -63,7 +63,7 @@ pub struct Options {
     pub query_token_only: bool,
     /// Whether pings are answered. Default yes.
     pub answers_pings: bool,
-    /// Names of the runtimes that a workspace has besides the default one, at most 16. Default `macos`.
+    /// Names of the runtimes that a workspace has besides the default one, at most 64. Default `macos`.
     pub targets: Vec<String>,
     /// Whether the lowest free id is given, so that ids of deleted terminals come again at once. Default no: an id comes
     /// again only after all others.
