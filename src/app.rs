@@ -293,7 +293,7 @@ fn entry(provider: Provider, opens: Rate, hubs: &Arc<OblienHubs>) -> Result<Entr
         ProviderKind::Eci(settings) => {
             Box::new(EciProvider::new(name.clone(), settings, dialer()?, jiff::Timestamp::now))
         }
-        ProviderKind::Dockhand(settings) => Box::new(DockhandProvider::new(settings, dialer()?)),
+        ProviderKind::Dockhand(settings) => Box::new(DockhandProvider::new(name.clone(), settings, dialer()?)),
         ProviderKind::Decthings(settings) => Box::new(DecthingsProvider::new(name.clone(), settings, dialer()?)),
         ProviderKind::Oblien(settings) => {
             Box::new(OblienProvider::new(name.clone(), settings, dialer()?, Arc::clone(hubs)))

@@ -5,7 +5,7 @@ use polytty_simulator::dockhand::{self, Auth, Connection, Dockhand, Flow, Option
 use serde_json::json;
 
 use super::{Mode, shell, simulated};
-use crate::common::{Proxy, eventually};
+use crate::common::{Client, Connect, Proxy, Served, eventually};
 
 pub(super) async fn modes() -> Vec<Mode> {
     let documented = || Options { flow: Flow::Documented, ..options() };
@@ -53,6 +53,42 @@ pub(super) async fn modes() -> Vec<Mode> {
             .configured("typed_ending", true)
     });
     modes
+}
+
+/// A server that asks nobody who they are is found out by asking as nobody, once, and the log says so.
+#[tokio::test]
+async fn a_server_that_gives_terminals_to_strangers_is_warned_of_once() {
+    for (auth, is_warned_of) in [(Auth::Off, true), (Auth::Required, false)] {
+        let simulator = start(Options { auth, ..options() }).await;
+        let line = simulator.ready_line();
+        let served = Served::start(
+            |_| Vec::new(),
+            |config| {
+                config["log"] = json!({ "filter": "info,polytty::provider::dockhand=debug" });
+                let mut entry = line["provider"].clone();
+                entry["name"] = json!("docks");
+                config["providers"].as_array_mut().unwrap().push(entry);
+            },
+        )
+        .await;
+        for _ in 0..2 {
+            let link = served.mint_with("docks", |body| body["target"] = line["target"].clone()).await;
+            let mut client = Client::connect(&served, &link, Connect::default()).await.unwrap();
+            client.ready().await;
+            assert_eq!(client.run("echo fine").await, "fine\r\n");
+        }
+        let said = |log: &str, what| log.matches(what).count();
+        let (told, log) = eventually(async || {
+            let log = served.log();
+            let told = (said(&log, "to whoever asks"), said(&log, "no terminal to strangers"));
+            (told.0 + told.1 > 0).then_some((told, log))
+        })
+        .await;
+        assert_eq!(told, if is_warned_of { (1, 0) } else { (0, 1) }, "{log}");
+        // It was the first terminal's opening that asked, and the second one's did not.
+        eventually(async || (simulator.counters().attached == 2).then_some(())).await;
+        assert_eq!(simulator.openings().iter().filter(|opening| opening.container == "none").count(), told.0);
+    }
 }
 
 /// Docker never ends a shell by itself, so each of these would be there for good.

@@ -4,7 +4,7 @@ use polytty_simulator::eci::{self, Eci, Options, Resize};
 use serde_json::{Value, json};
 
 use super::{Mode, Sizes, shell, simulated};
-use crate::common::Proxy;
+use crate::common::{Client, Connect, Proxy, Served};
 
 pub(super) async fn modes() -> Vec<Mode> {
     let mut modes = vec![
@@ -64,6 +64,39 @@ pub(super) async fn modes() -> Vec<Mode> {
         })
     });
     modes
+}
+
+/// The service documents 256 characters for an item of a command, and other clients send longer ones: so does polytty, and the
+/// log says so. It holds the item, which may be a secret, back.
+#[tokio::test]
+async fn an_item_of_a_command_that_is_longer_than_documented_leaves_a_warning_and_is_sent() {
+    let simulator = start(options()).await;
+    let line = simulator.ready_line();
+    let served = Served::start(
+        |_| Vec::new(),
+        |config| {
+            let mut entry = line["provider"].clone();
+            entry["name"] = json!("eci");
+            config["providers"].as_array_mut().unwrap().push(entry);
+        },
+    )
+    .await;
+    for (length, warnings) in [(256, 0), (257, 1)] {
+        let item = format!("{:x<length$}", "#");
+        let link = served
+            .mint_with("eci", |body| {
+                body["target"] = line["target"].clone();
+                body["target"]["command"] = json!(["/bin/sh", "-c", "read line; exit", item]);
+            })
+            .await;
+        let log = served.log();
+        assert_eq!(log.matches("a command has an item of more than 256 characters").count(), warnings, "{log}");
+        assert!(!log.contains("xxxxxxxx"), "{log}");
+        let mut client = Client::connect(&served, &link, Connect::default()).await.unwrap();
+        client.ready().await;
+        client.type_text("and that is it\r").await;
+        assert_eq!(client.drain().await.code, 1000);
+    }
 }
 
 /// What an exit without an error is told as.
