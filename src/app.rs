@@ -23,7 +23,7 @@ use crate::limit::{Gate, Quotas, Rate};
 use crate::live::Live;
 use crate::observe::{Admin, Metrics, Readiness};
 use crate::provider::{
-    DecthingsProvider, Dialer, DockhandProvider, EciProvider, Entry, Kind, LocalProvider, OblienProvider,
+    DecthingsProvider, Dialer, DockhandProvider, EciProvider, Entry, Kind, LocalProvider, OblienHubs, OblienProvider,
     PaiDlcProvider, RootsError,
 };
 use crate::recording::{self, Recorder};
@@ -142,7 +142,8 @@ pub fn check(config: &Config) -> Result<(), StartError> {
         recording::check(directory).map_err(|why| StartError::Recording { directory: directory.clone(), why })?;
     }
     let opens = config.limits.opens;
-    config.providers.iter().try_for_each(|provider| entry(provider.clone(), opens).map(drop))
+    let hubs = Arc::default();
+    config.providers.iter().try_for_each(|provider| entry(provider.clone(), opens, &hubs).map(drop))
 }
 
 impl App {
@@ -155,7 +156,8 @@ impl App {
         let tls = acceptor(&config.tls)?;
         let in_force = config.clone();
         let opens = config.limits.opens;
-        let providers = config.providers.iter().cloned().map(|provider| entry(provider, opens).map(Arc::new));
+        let hubs = Arc::default();
+        let providers = config.providers.iter().cloned().map(|provider| entry(provider, opens, &hubs).map(Arc::new));
         let providers = providers.collect::<Result<Vec<_>, _>>()?;
         let metrics = Arc::new(Metrics::default());
         let recording = config.recording.clone();
@@ -277,8 +279,8 @@ fn jwks(jwt: &Jwt) -> Result<Arc<Jwks>, StartError> {
     Ok(Jwks::new(&jwt.source, dialer)?)
 }
 
-/// A provider, which is opened at `opens` where its own configuration says nothing else.
-fn entry(provider: Provider, opens: Rate) -> Result<Entry, StartError> {
+/// A provider, which is opened at `opens` where its own configuration says nothing else. All of them share `hubs`.
+fn entry(provider: Provider, opens: Rate, hubs: &Arc<OblienHubs>) -> Result<Entry, StartError> {
     let Provider { name, max_sessions, open_timeout, opens_per_second, open_burst, ca, allow_private, record, kind } =
         provider;
     let known = Kind { name: kind.as_str(), title: kind.title() };
@@ -291,9 +293,11 @@ fn entry(provider: Provider, opens: Rate) -> Result<Entry, StartError> {
         ProviderKind::Eci(settings) => {
             Box::new(EciProvider::new(name.clone(), settings, dialer()?, jiff::Timestamp::now))
         }
-        ProviderKind::Dockhand(settings) => Box::new(DockhandProvider::new(settings, dialer()?)),
+        ProviderKind::Dockhand(settings) => Box::new(DockhandProvider::new(name.clone(), settings, dialer()?)),
         ProviderKind::Decthings(settings) => Box::new(DecthingsProvider::new(name.clone(), settings, dialer()?)),
-        ProviderKind::Oblien(settings) => Box::new(OblienProvider::new(name.clone(), settings, dialer()?)),
+        ProviderKind::Oblien(settings) => {
+            Box::new(OblienProvider::new(name.clone(), settings, dialer()?, Arc::clone(hubs)))
+        }
         ProviderKind::Local(settings) => Box::new(LocalProvider::new(name.clone(), settings)),
     };
     let opens =

@@ -156,7 +156,7 @@ impl Simulated {
         let mut simulators = Vec::new();
         for kind in Kind::ALL {
             let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let start = Start { listen, allow_remote: false, shell: Some(vec![shell.to_owned()]) };
+            let start = Start { listen, allow_remote: false, shell: Some(vec![shell.to_owned()]), modes: Vec::new() };
             let simulator = kind.start(start).await.with_context(|| format!("the simulator of {kind}"))?;
             let name = if kind == Kind::PaiDlc { "pai" } else { kind.as_str() };
             simulators.push(Self { name, simulator });

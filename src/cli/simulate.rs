@@ -29,6 +29,12 @@ pub(super) struct Simulate {
     /// List the faults and end
     #[arg(long)]
     list_faults: bool,
+    /// Be another version of it, or what no document rules out; --list-modes shows what there is. May be given several times
+    #[arg(long, value_name = "NAME")]
+    mode: Vec<String>,
+    /// List the modes and end
+    #[arg(long)]
+    list_modes: bool,
 }
 
 impl Simulate {
@@ -39,11 +45,20 @@ impl Simulate {
             }
             return Ok(());
         }
+        if self.list_modes {
+            for (name, about) in self.kind.modes() {
+                println!("{name:<28} {about}");
+            }
+            return Ok(());
+        }
+        if let Some(unknown) = self.mode.iter().find(|mode| self.kind.modes().iter().all(|(name, _)| name != mode)) {
+            return Err(Failed::Usage(format!("--mode: {} has no mode {unknown:?}", self.kind)));
+        }
         let faults = self.fault.iter().map(|fault| self.kind.fault(fault)).collect::<Result<Vec<_>, _>>();
         let faults = faults.map_err(|why| Failed::Usage(format!("--fault: {why:#}")))?;
         runtime()?.block_on(async {
             let mut signals = Signals::with_hangup()?;
-            let start = Start { listen: self.listen, allow_remote: self.allow_remote, shell: None };
+            let start = Start { listen: self.listen, allow_remote: self.allow_remote, shell: None, modes: self.mode };
             let simulator = self.kind.start(start).await?;
             for fault in faults {
                 simulator.faults().always(fault);

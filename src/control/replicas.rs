@@ -103,7 +103,7 @@ impl Api {
         let refused = |code, detail: &str, seconds: u64| {
             MadeAt::Refused(with(Problem::new(code, detail).reply(), header::RETRY_AFTER, &seconds.to_string()))
         };
-        match cluster.places().hold(&format!("{}/{}", spec.provider.name(), workspace.name)).await {
+        match cluster.places().hold(&workspace.name).await {
             Ok(held) => MadeAt::Here(Some(held)),
             Err(NotHeld::Elsewhere(owner)) if !caller.is_handed_on() => MadeAt::Elsewhere(owner),
             // It has changed hands while the call was on its way.

@@ -110,9 +110,9 @@ impl Quotas {
     fn take(&self, claim: Claim<'_>) -> Result<Place, Exceeded> {
         let subject = claim.subject.map(|subject| self.subjects.take(NameKey::of(&[subject]), self.per_subject));
         let subject = subject.transpose()?;
-        let workspace = claim.workspace.map(|workspace| {
-            self.workspaces.take(NameKey::of(&[claim.provider.name(), &workspace.name]), workspace.max_sessions)
-        });
+        let workspace = claim
+            .workspace
+            .map(|workspace| self.workspaces.take(NameKey::of(&[&workspace.name]), workspace.max_sessions));
         let workspace = workspace.transpose()?;
         let (_, allowed) = claim.provider.sessions();
         let provider = claim.provider.place().ok_or(Exceeded::count(Limit::ProviderSessions, allowed))?;

@@ -4,6 +4,7 @@
 //! does all of it. The configuration chooses between the two flows.
 
 mod account;
+mod probe;
 mod refusal;
 mod resize;
 mod screen;
@@ -22,6 +23,7 @@ use super::dial::Dialer;
 use super::{BoxFuture, Failure, Provider, Target, Upstream};
 use crate::config::{AttachMessages, Dockhand, DockhandFlow};
 use account::Account;
+use probe::Probe;
 use resize::Resizer;
 use target::DockhandTarget;
 use upstream::{DockhandUpstream, Manners};
@@ -37,18 +39,20 @@ pub struct DockhandProvider {
     account: Arc<Account>,
     flow: DockhandFlow,
     manners: Manners,
+    probe: Probe,
 }
 
 impl DockhandProvider {
     /// A provider that dials by `dialer`. Touches no network.
-    pub fn new(settings: Dockhand, dialer: Dialer) -> Self {
+    pub fn new(name: String, settings: Dockhand, dialer: Dialer) -> Self {
         let Dockhand { url, credentials, flow, first_output_timeout, silence_timeout, typed_ending } = settings;
         let form = match &flow {
             DockhandFlow::Documented { messages: AttachMessages::Raw, .. } => Form::Raw,
             DockhandFlow::Documented { messages: AttachMessages::Json, .. } | DockhandFlow::WebSocket => Form::Json,
         };
         let manners = Manners { form, first_output_timeout, silence_timeout, typed_ending };
-        Self { account: Arc::new(Account::new(url, credentials, dialer)), flow, manners }
+        let account = Arc::new(Account::new(url, credentials, dialer));
+        Self { account, flow, manners, probe: Probe::new(name) }
     }
 
     async fn open_terminal(&self, target: &DockhandTarget, size: Size) -> Result<Box<dyn Upstream>, Failure> {
@@ -62,6 +66,9 @@ impl DockhandProvider {
             }
         };
         let (stream, already_read) = self.account.dial(&path).await?;
+        if matches!(self.flow, DockhandFlow::WebSocket) {
+            self.probe.ask_once(&self.account);
+        }
         let upstream = DockhandUpstream::new(stream, already_read, self.manners, resizer).await;
         // From here on there may be a shell.
         let mut opening = Opening(Some(upstream));
@@ -116,7 +123,7 @@ impl Provider for DockhandProvider {
 
 impl std::fmt::Debug for DockhandProvider {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { account, flow, manners } = self;
+        let Self { account, flow, manners, probe: _ } = self;
         f.debug_struct("DockhandProvider")
             .field("account", account)
             .field("flow", flow)

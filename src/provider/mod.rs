@@ -30,8 +30,8 @@ pub use dial::{Dialer, RootsError};
 pub use dockhand::DockhandProvider;
 pub use entry::{Entry, Health, Kind};
 pub use local::LocalProvider;
-pub use oblien::OblienProvider;
 pub(crate) use oblien::is_workspace as is_oblien_workspace;
+pub use oblien::{OblienHubs, OblienProvider};
 
 /// A future that a trait object hands out.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -65,7 +65,7 @@ pub trait Provider: Send + Sync {
 /// A part of a provider's service that takes so many terminals at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workspace {
-    /// Its name; another provider's workspace of this name is another one.
+    /// Its name. Whoever names another one so means the same one, whatever provider it is.
     pub name: String,
     /// How many sessions it takes.
     pub max_sessions: u32,

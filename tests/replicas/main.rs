@@ -128,16 +128,20 @@ async fn a_workspace_belongs_to_one_replica_and_to_another_one_when_that_is_gone
     let mut line = simulator.ready_line();
     line["provider"]["name"] = json!("oblien");
     let (provider, target) = (line["provider"].take(), line["target"].take());
-    let mut fleet = Fleet::start(3, &[("oblien".to_owned(), target)], |config| {
-        config["providers"].as_array_mut().unwrap().push(provider.clone());
+    // Another entry for the same workspace is no other workspace.
+    let mut again = provider.clone();
+    again["name"] = json!("again");
+    let targets = ["oblien", "again"].map(|name| (name.to_owned(), target.clone()));
+    let mut fleet = Fleet::start(3, &targets, |config| {
+        config["providers"].as_array_mut().unwrap().extend([provider.clone(), again.clone()]);
     })
     .await;
     // Whoever is asked, one replica makes them all: the ids of a replica's sessions begin with its own.
     let mut clients = Vec::new();
     let mut owner = None;
-    for replica in &fleet.replicas {
+    for (replica, entry) in fleet.replicas.iter().zip(["oblien", "again", "oblien"]) {
         // Who has a workspace is not known before the store has been there for a while.
-        let link = outage::mint_again(replica, "oblien").await;
+        let link = outage::mint_again(replica, entry).await;
         let made_by = link.session[..8].to_owned();
         assert_eq!(owner.get_or_insert(made_by.clone()), &made_by);
         let mut client = Client::connect(replica, &link, Connect::default()).await.unwrap();

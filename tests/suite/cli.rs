@@ -1,9 +1,11 @@
 //! The command line: what it prints, and with which status it ends.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use crate::common::{Client, Connect, Demo, Link};
+use polytty_simulator::Kind;
 use serde_json::Value;
 
 fn polytty(arguments: &[&str]) -> Output {
@@ -29,6 +31,37 @@ fn usage_mistakes_end_with_2_configuration_mistakes_with_78_and_running_mistakes
     let version = polytty(&["version"]);
     assert_eq!(version.status.code(), Some(0));
     assert_eq!(text(&version.stdout), format!("polytty {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// The line of a simulator that is started with these arguments and then stopped.
+fn simulated(arguments: &[&str]) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_polytty"));
+    let mut child = command.arg("simulate").args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    serde_json::from_str(&line).unwrap()
+}
+
+#[test]
+fn a_simulator_is_what_its_modes_say_and_names_them() {
+    for kind in Kind::ALL {
+        let list = polytty(&["simulate", kind.as_str(), "--list-modes"]);
+        assert_eq!(list.status.code(), Some(0));
+        let names: Vec<_> = kind.modes().into_iter().map(|(name, _)| name).collect();
+        let listed = text(&list.stdout);
+        let listed: Vec<_> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(listed, names);
+        for name in names {
+            assert_eq!(simulated(&[kind.as_str(), "--mode", name])["kind"], kind.as_str(), "{name}");
+        }
+    }
+    assert_eq!(simulated(&["dockhand"])["provider"]["flow"], Value::Null);
+    assert_eq!(simulated(&["dockhand", "--mode", "documented"])["provider"]["flow"], "documented");
+    let unknown = polytty(&["simulate", "eci", "--mode", "documented"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("eci has no mode"), "{}", text(&unknown.stderr));
 }
 
 #[test]

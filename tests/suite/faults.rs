@@ -21,6 +21,9 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 /// What a loaded machine, or a connection that is made anew, may add.
 const LEEWAY: Duration = Duration::from_secs(17);
 
+/// How long after that somebody who has no terminal knows it, on a machine that is not busy with all the others.
+const PROMPT: Duration = Duration::from_secs(4);
+
 /// What a ping waits for silence, and for its pong.
 const SILENCE: Duration = Duration::from_secs(40);
 
@@ -91,6 +94,8 @@ struct Row {
     case: Case,
     told: String,
     close: u16,
+    /// From the use of the link to the Close, where there never was a terminal.
+    refused_after: Option<Duration>,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,6 +106,11 @@ async fn every_fault_of_every_provider_is_told_in_time_by_its_code_and_in_words(
     let provoked = cases.into_iter().map(|(at, case)| async move { (at, provoke(case).await) });
     let mut rows: Vec<_> = stream::iter(provoked).buffer_unordered(AT_ONCE).collect().await;
     rows.sort_by_key(|(at, _)| *at);
+    let slowest = rows.iter().max_by_key(|(_, row)| row.refused_after).unwrap();
+    println!("slowest refusal: {:?} of {:?}", slowest.1.refused_after, slowest.1.case);
+    for (_, row) in &rows {
+        is_refused_in_time(row).await;
+    }
     let tables = tables(rows.into_iter().map(|(_, row)| row));
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/faults.md");
     if std::env::var_os("POLYTTY_WRITE_DOCS").is_some() {
@@ -111,6 +121,21 @@ async fn every_fault_of_every_provider_is_told_in_time_by_its_code_and_in_words(
         assert_eq!(now, before, "docs/faults.md tells something else; see this test's first lines");
     }
     assert_eq!(tables.lines().count(), written.lines().count());
+}
+
+/// Whoever gets no terminal is told within `open_timeout` and little more. Who was told too late among so many others is
+/// asked again alone: what is late by itself is late every time.
+async fn is_refused_in_time(row: &Row) {
+    let is_late = |row: &Row| row.refused_after.is_some_and(|after| after > OPEN_TIMEOUT + PROMPT);
+    let mut late = vec![row.refused_after];
+    while is_late(row) && late.len() < 4 {
+        let again = provoke(row.case.clone()).await;
+        if !is_late(&again) {
+            return;
+        }
+        late.push(again.refused_after);
+    }
+    assert!(late.len() == 1, "{:?}: {late:?}", row.case);
 }
 
 /// Every case with its place in the document.
@@ -141,7 +166,7 @@ fn usual(kind: Kind, line: &Description) -> String {
 fn tables(rows: impl Iterator<Item = Row>) -> String {
     let mut tables = PREFACE.to_owned();
     let mut last = None;
-    for Row { case, told, close } in rows {
+    for Row { case, told, close, .. } in rows {
         if last.replace(case.kind) != Some(case.kind) {
             let _ = write!(
                 tables,
@@ -174,7 +199,8 @@ async fn provoke(case: Case) -> Row {
         simulator.faults().always(fault);
     }
     let link = proxy.mint(name).await;
-    let until = Instant::now() + patience(&case);
+    let asked = Instant::now();
+    let until = asked + patience(&case);
     let mut client = Client::connect(&proxy, &link, Connect::default()).await.unwrap();
     let opened_by = Instant::now() + OPEN_TIMEOUT + LEEWAY;
     let works = try_out(&mut client, opened_by, until).await.unwrap_or_else(|| {
@@ -184,6 +210,7 @@ async fn provoke(case: Case) -> Row {
         client.try_typing("exit 3\r").await;
     }
     let closed = client.drain().await;
+    let refused_after = (!is_ready(&client)).then(|| asked.elapsed());
     assert_eq!(simulator.faults().waiting(), 0, "{case:?} never came to it");
     assert!(works || !case.about.ends_with("(legal)."), "{case:?}: {:?}", client.said);
     for secret in secrets(&line) {
@@ -193,7 +220,7 @@ async fn provoke(case: Case) -> Row {
     }
     proxy.until(&link.session, "ended").await;
     let told = told(&case, &client.said, works, &closed);
-    Row { told: anonymous(told, &line), close: closed.code, case }
+    Row { told: anonymous(told, &line), close: closed.code, refused_after, case }
 }
 
 /// A fault of a shared connection that struck every time would keep it from ever coming to rest.
@@ -232,7 +259,6 @@ async fn start(case: &Case) -> (Box<dyn Simulator>, Value) {
 
 /// Types a line until it is run; `false` when the connection is over before that, `None` when neither is in time.
 async fn try_out(client: &mut Client, opened_by: Instant, until: Instant) -> Option<bool> {
-    let is_ready = |client: &Client| client.said.iter().any(|said| said["operation"] == "ready");
     while !is_ready(client) {
         if !timeout_at(opened_by, client.read()).await.ok()? {
             return Some(false);
@@ -254,6 +280,10 @@ async fn try_out(client: &mut Client, opened_by: Instant, until: Instant) -> Opt
             return None;
         }
     }
+}
+
+fn is_ready(client: &Client) -> bool {
+    client.said.iter().any(|said| said["operation"] == "ready")
 }
 
 /// Everything that was said beside output, as a cell of the table.

@@ -16,6 +16,7 @@ mod identities;
 mod issuer;
 mod limits;
 mod links;
+mod modes;
 mod recording;
 mod reload;
 mod shared;

@@ -101,7 +101,7 @@ async fn not_one_byte_of_the_tail_is_missing_in_two_hundred_rounds_and_every_end
     let tells = |provider| !["pai", "dockhand"].contains(&provider);
     for round in 0..200 {
         // Two of them bear the brunt; the others have other wires, but the same end.
-        for provider in PROVIDERS.into_iter().take(if round < 40 { 6 } else { 2 }) {
+        for provider in PROVIDERS.into_iter().take(if round < 100 { 6 } else { 2 }) {
             let mut client = world.open(provider).await;
             client.type_text("exec sh -c 'echo rea\"\"dy; seq 1 20000; exit 3'\r").await;
             client.see("ready\r\n").await;

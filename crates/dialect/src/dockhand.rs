@@ -11,10 +11,11 @@
 //! The server decodes what Docker sends piece by piece, so that a character which lies across two pieces arrives as
 //! U+FFFD. Nothing can be done about that on this side.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Write as _;
 
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::frames::Frames;
@@ -64,29 +65,85 @@ impl Dockhand {
     }
 
     fn decode_object(&mut self, text: &str, output: &mut Vec<u8>) -> Result<UpstreamEvent, BadMessage> {
-        let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(text).map_err(|error| BadMessage {
+        let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| BadMessage {
             reason: if error.is_data() { "a message must be a JSON object" } else { "malformed JSON" },
         })?;
-        let Some(kind) = fields.get("type") else { return Ok(UpstreamEvent::Ignored) };
+        let Some(kind) = fields.kind else { return Ok(UpstreamEvent::Ignored) };
         let kind = words(kind).ok_or(BadMessage { reason: "`type` must be a string" })?;
-        let (event, used) = match kind.as_str() {
+        let (event, is_unused) = match kind.as_str() {
             "output" => {
-                if let Some(data) = fields.get("data") {
+                if let Some(data) = fields.data {
                     let body = string(data).ok_or(BadMessage { reason: "`data` must be a string" })?;
                     read(body, &mut self.output, output)?;
                 }
-                (UpstreamEvent::Output, "data")
+                (UpstreamEvent::Output, fields.message.is_some())
             }
             "error" => {
-                let message = fields.get("message").and_then(|message| words(message)).unwrap_or_default();
-                (UpstreamEvent::Failed(message), "message")
+                let message = fields.message.and_then(words).unwrap_or_default();
+                (UpstreamEvent::Failed(message), fields.data.is_some())
             }
-            "exit" => (UpstreamEvent::Exit(Exit::default()), ""),
+            "exit" => {
+                self.ignored_fields += u64::from(fields.message.is_some());
+                (UpstreamEvent::Exit(Exit::default()), fields.data.is_some())
+            }
             _ => return Ok(UpstreamEvent::Ignored),
         };
-        let unknown = fields.keys().filter(|&name| name != "type" && name != used).count();
-        self.ignored_fields += unknown as u64;
+        self.ignored_fields += fields.others + u64::from(is_unused);
         Ok(event)
+    }
+}
+
+/// The fields that a message may have, as they stand in it; of one that comes twice, the last. The others are counted, and
+/// nothing of them is kept, however many there are.
+#[derive(Default)]
+struct Fields<'a> {
+    kind: Option<&'a RawValue>,
+    data: Option<&'a RawValue>,
+    message: Option<&'a RawValue>,
+    others: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Name {
+    Type,
+    Data,
+    Message,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InAnObject;
+
+        impl<'de> Visitor<'de> for InAnObject {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Fields::default();
+                while let Some(name) = map.next_key()? {
+                    let value = match name {
+                        Name::Type => &mut fields.kind,
+                        Name::Data => &mut fields.data,
+                        Name::Message => &mut fields.message,
+                        Name::Other => {
+                            map.next_value::<IgnoredAny>()?;
+                            fields.others += 1;
+                            continue;
+                        }
+                    };
+                    *value = Some(map.next_value()?);
+                }
+                Ok(fields)
+            }
+        }
+
+        deserializer.deserialize_map(InAnObject)
     }
 }
 

@@ -101,6 +101,18 @@ fn unknown_fields_are_counted_and_messages_that_are_ignored_are_not() {
     assert_eq!(read(r#"{"type":"pong","colour":1}"#), 3);
 }
 
+/// As many fields as a message has room for, before, between and behind those that count.
+#[test]
+fn any_number_of_unknown_fields_is_counted_and_the_last_of_a_field_that_comes_twice_counts() {
+    let many: String = (0..100_000).map(|n| format!(r#""f{n}":[{{}}],"#)).collect();
+    let message = format!(r#"{{{many}"data":"a","type":"pong",{many}"type":"output","\u0064ata":"b",{many}"x":1}}"#);
+    let (mut codec, mut output) = (Dockhand::new(Form::Json), Vec::new());
+    assert_eq!(codec.decode(Message::text(&message), &mut output), Ok(UpstreamEvent::Output));
+    assert_eq!((output.as_slice(), codec.ignored_fields()), (&b"b"[..], 300_001));
+    let nested = format!(r#"{{"x":{}{},"type":"exit"}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    assert!(matches!(codec.decode(Message::text(&nested), &mut output), Ok(UpstreamEvent::Exit(_))));
+}
+
 #[test]
 fn a_steady_stream_grows_no_buffer() {
     let line = "\x1b[01;34mdirectory\x1b[0m  Wörter 漢字 😀\r\n".repeat(30);

@@ -5,7 +5,7 @@ use std::{any::Any, fmt, net::SocketAddr, pin::Pin, str::FromStr};
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::{Description, Fault, FaultSwitch, decthings, dockhand, eci, oblien, pai_dlc};
+use crate::{Description, Fault, FaultSwitch, Mode, decthings, dockhand, eci, mode, oblien, pai_dlc};
 
 /// A kind of provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +31,8 @@ pub struct Start {
     pub allow_remote: bool,
     /// The program behind a terminal and its arguments; `None` for the kind's default.
     pub shell: Option<Vec<String>>,
+    /// Names of [`Kind::modes`].
+    pub modes: Vec<String>,
 }
 
 /// A running simulator of some kind, which can be told by its type. Dropped, it stops.
@@ -108,6 +110,21 @@ impl Kind {
         }
     }
 
+    /// The names of the ways to run this kind besides its default, and what is different in each.
+    #[must_use]
+    pub fn modes(self) -> Vec<(&'static str, &'static str)> {
+        fn names<O>(modes: &[Mode<O>]) -> Vec<(&'static str, &'static str)> {
+            modes.iter().map(|mode| (mode.name, mode.about)).collect()
+        }
+        match self {
+            Self::PaiDlc => names(pai_dlc::MODES),
+            Self::Eci => names(eci::MODES),
+            Self::Dockhand => names(dockhand::MODES),
+            Self::Oblien => names(oblien::MODES),
+            Self::Decthings => names(decthings::MODES),
+        }
+    }
+
     /// Reads a fault that this kind can commit.
     ///
     /// # Errors
@@ -119,7 +136,7 @@ impl Kind {
     /// Starts a simulator of this kind in the background of the current tokio runtime.
     ///
     /// # Errors
-    /// As the `start` of its module.
+    /// As the `start` of its module, and a mode that is none.
     pub async fn start(self, start: Start) -> Result<Box<dyn Simulator>> {
         macro_rules! of {
             ($module:ident) => {{
@@ -128,6 +145,7 @@ impl Kind {
                 if let Some(shell) = start.shell {
                     options.shell = shell;
                 }
+                mode::set($module::MODES, &start.modes, &mut options)?;
                 Box::new($module::start(options).await?)
             }};
         }

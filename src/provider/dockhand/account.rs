@@ -106,6 +106,18 @@ impl Account {
         }
     }
 
+    /// Dials a WebSocket without a word of who is asking.
+    ///
+    /// # Errors
+    ///
+    /// [`WebSocketRefusal`].
+    pub(super) async fn dial_as_stranger(&self, path_and_query: &str) -> Result<(Stream, Bytes), WebSocketRefusal> {
+        let headers = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(AGENT))]);
+        let (tls, authority) = (self.url.is_tls(), self.url.authority());
+        let request = WebSocketRequest { tls, authority, path_and_query, subprotocol: None, headers };
+        self.dialer.websocket(request).await
+    }
+
     fn can_renew(&self) -> bool {
         matches!(self.credentials, DockhandCredentials::Login { .. })
     }

@@ -20,7 +20,7 @@ use crate::socket::{Incoming, MIN_MESSAGE, Options, Role, Socket};
 
 /// Dockhand sends no sign of life, so ours is a ping that any middlebox takes as traffic. It proves that Dockhand is
 /// there, and nothing about Docker behind it.
-const OPTIONS: Options = Options {
+pub(super) const OPTIONS: Options = Options {
     role: Role::Client,
     max_message: 1 << 20,
     ping_every: Duration::from_secs(20),

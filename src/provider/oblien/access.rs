@@ -115,15 +115,16 @@ impl Access {
     async fn mint(&self, service: &Service, workspace: &str, after_refusal: bool) -> Result<Token, Failure> {
         let asked = Instant::now();
         let status: Status = self.ask(service, workspace, Method::GET, "").await?.map_err(|r| r.control(workspace))?;
-        if status.running == Some(false) {
+        let is_enabled = status.enabled != Some(false);
+        // Where access is off, this may be about the server that it would start: whether the workspace runs, enabling tells.
+        if is_enabled && status.running == Some(false) {
             return Err(Failure::new(Code::ProviderNotRunning, format!("Workspace {workspace} is not running.")));
         }
         let may_enable = service.settings.enable_access;
-        if status.enabled == Some(false) && !may_enable {
+        if !is_enabled && !may_enable {
             let message = format!("Workspace {workspace} does not let programs in: its runtime access is not enabled.");
             return Err(Failure::new(Code::ProviderNotRunning, message).detail("enable_access is false"));
         }
-        let is_enabled = status.enabled != Some(false);
         let mut answer = Err(Refusal::absent());
         if is_enabled && !(after_refusal && may_enable) {
             answer = self.ask::<Answer>(service, workspace, Method::GET, "/token").await?;

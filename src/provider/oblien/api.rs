@@ -75,6 +75,11 @@ impl Api {
         self.access.workspace()
     }
 
+    /// The credentials and settings that it calls with.
+    pub(super) fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
     pub(super) fn settings(&self) -> &crate::config::Oblien {
         &self.service.settings
     }

@@ -20,12 +20,12 @@ use polytty_dialect::{Code, Exit, Outbox, Size};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 
-use super::Hubs;
 use super::access::Token;
 use super::api::Api;
+use super::hubs::{Junction, OblienHubs};
 use super::redial::Losses;
 use super::strangers::{Kept, Strangers};
-use super::target::{Place, What};
+use super::target::What;
 use super::terminal::{Step, Terminal, unverifiable};
 use crate::provider::dial::Stream;
 use crate::provider::leftovers::Leftovers;
@@ -52,13 +52,16 @@ const LIST_AGAIN: Duration = Duration::from_secs(2);
 pub(super) struct Opener {
     pub(super) what: What,
     pub(super) size: Size,
+    /// As its own provider entry is configured.
+    pub(super) max_terminals: u32,
+    pub(super) end_attached: bool,
     pub(super) reply: oneshot::Sender<Result<SharedUpstream, Failure>>,
 }
 
 /// The owner of one connection.
 pub(super) struct Hub {
-    place: Place,
-    hubs: Arc<Hubs>,
+    junction: Junction,
+    hubs: Arc<OblienHubs>,
     api: Api,
     commands: mpsc::Receiver<Opener>,
     bell: Arc<Bell>,
@@ -66,6 +69,8 @@ pub(super) struct Hub {
     /// The token of the last connection.
     token: Option<Token>,
     losses: Losses,
+    /// Whether its credentials were refused when it dialled last. Those of another entry may be taken, so it does not linger.
+    is_refused: bool,
     /// Since when a connection is being sought for somebody.
     seeking: Option<Instant>,
 
@@ -118,11 +123,11 @@ enum Link {
 }
 
 impl Hub {
-    /// A hub that listens to `commands`, and is known to `hubs` by its place until it leaves.
-    pub(super) fn new(place: Place, hubs: Arc<Hubs>, api: Api, commands: mpsc::Receiver<Opener>) -> Self {
+    /// A hub that listens to `commands`, and is known to `hubs` by its junction until it leaves.
+    pub(super) fn new(junction: Junction, hubs: Arc<OblienHubs>, api: Api, commands: mpsc::Receiver<Opener>) -> Self {
         let now = Instant::now();
         Self {
-            place,
+            junction,
             hubs,
             api,
             commands,
@@ -130,6 +135,7 @@ impl Hub {
             link: Link::Closed(now),
             token: None,
             losses: Losses::default(),
+            is_refused: false,
             seeking: None,
             terminals: HashMap::new(),
             owners: HashMap::new(),
@@ -162,13 +168,13 @@ impl Hub {
     pub(super) async fn run(mut self) {
         loop {
             poll_fn(|cx| self.poll(cx)).await;
-            let (hubs, place) = (Arc::clone(&self.hubs), self.place.clone());
-            if hubs.leave(&place, || self.commands.is_empty()) {
+            let (hubs, junction) = (Arc::clone(&self.hubs), self.junction.clone());
+            if hubs.leave(&junction, || self.commands.is_empty()) {
                 break;
             }
             self.idle = None;
         }
-        tracing::debug!(place = ?self.place, ignored = self.ignored, "leaving the workspace");
+        tracing::debug!(place = ?self.junction, ignored = self.ignored, "leaving the workspace");
         if let Link::Open(socket) = self.link {
             socket.leave(1000, "no terminal is left").await;
         }
@@ -200,7 +206,7 @@ impl Hub {
             if is_busy || has_news {
                 continue;
             }
-            if self.idle.is_some_and(|since| now >= since + LINGER) {
+            if self.idle.is_some_and(|since| self.is_refused || now >= since + LINGER) {
                 return Poll::Ready(());
             }
             let Some(next) = next else { return Poll::Pending };
@@ -220,8 +226,9 @@ impl Hub {
         }
         self.creates.retain(|other| !other.reply.is_closed());
         let count = self.terminals.len() + self.creates.len() + self.creating as usize;
-        if count >= self.api.settings().max_terminals as usize {
-            let _ = opener.reply.send(Err(self.full("by our count")));
+        if count >= opener.max_terminals as usize {
+            let full = self.full(opener.max_terminals, "by our count");
+            let _ = opener.reply.send(Err(full));
             return;
         }
         self.creates.push_back(opener);
@@ -305,7 +312,8 @@ impl Hub {
         let now = self.stamp();
         let line_id = LineId(now);
         let (line, upstream) = Line::new(&self.bell, line_id);
-        let (terminal, exit) = Terminal::new(line, id, was_there, now, kept);
+        let (mut terminal, exit) = Terminal::new(line, id, was_there, now, kept);
+        terminal.stays = was_there && !opener.end_attached;
         self.terminals.insert(line_id, terminal);
         self.owners.insert(id, line_id);
         // If nobody waits any more, the session's end is dropped here, and the line asks for the terminal's.
@@ -319,7 +327,7 @@ impl Hub {
     fn over(&mut self, line: LineId, exit: Exit) {
         let Some(terminal) = self.remove(line) else { return };
         // Terminals count against the workspace until they are deleted.
-        if !terminal.was_there || self.api.settings().end_attached {
+        if !terminal.stays {
             let deletion = self.deletion(&terminal);
             self.deletes.push_back(deletion);
         }
@@ -357,7 +365,7 @@ impl Hub {
     /// A session wants its terminal to end.
     fn end(&mut self, line: LineId) {
         let Some(terminal) = self.remove(line) else { return };
-        if terminal.was_there && !self.api.settings().end_attached {
+        if terminal.stays {
             let past = terminal.past();
             self.strangers.adopt(terminal.id);
             self.strangers.release(terminal.id, &past);
@@ -403,8 +411,7 @@ impl Hub {
         }
     }
 
-    fn full(&self, detail: impl Into<String>) -> Failure {
-        let most = self.api.settings().max_terminals;
+    fn full(&self, most: u32, detail: impl Into<String>) -> Failure {
         let message = format!(
             "{} has no room for another terminal: it takes {most}, and those that have ended count until they are \
              deleted.",

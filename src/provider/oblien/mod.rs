@@ -6,6 +6,7 @@
 mod access;
 mod api;
 mod hub;
+mod hubs;
 mod redial;
 mod refusal;
 mod strangers;
@@ -17,7 +18,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use polytty_dialect::{Code, Size};
 use serde_json::Value;
-use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::oneshot;
 
 use super::dial::Dialer;
@@ -25,13 +25,12 @@ use super::{BoxFuture, Failure, Provider, Target, Upstream, Workspace};
 use crate::config::Oblien;
 use access::{Access, Service};
 use api::Api;
-use hub::{Hub, Opener};
+use hub::Opener;
+pub use hubs::OblienHubs;
+use hubs::{Handed, Junction};
 use target::{OblienTarget, Place, Reach};
 
 pub(crate) use target::is_workspace;
-
-/// Openers that may wait for a hub's task to look at them. A further one is sent away.
-const MAX_OPENERS: usize = 64;
 
 /// Workspaces whose token is kept. Of those that nobody uses, the kept ones go when there are more.
 const MAX_TOKENS: usize = 256;
@@ -40,24 +39,33 @@ const MAX_TOKENS: usize = 256;
 pub struct OblienProvider {
     name: String,
     service: Arc<Service>,
-    hubs: Arc<Hubs>,
+    hubs: Arc<OblienHubs>,
     access: Mutex<HashMap<Option<String>, Arc<Access>>>,
 }
 
-/// The hubs at work, by what they are the one connection of. There are never more than sessions, and those that linger.
-#[derive(Default)]
-pub(super) struct Hubs(Mutex<HashMap<Place, mpsc::Sender<Opener>>>);
-
 impl OblienProvider {
-    /// A provider that dials by `dialer`. Touches no network.
-    pub fn new(name: String, settings: Oblien, dialer: Dialer) -> Self {
+    /// A provider that dials by `dialer`, and shares `hubs` with every other one of the process. Touches no network.
+    pub fn new(name: String, settings: Oblien, dialer: Dialer, hubs: Arc<OblienHubs>) -> Self {
         let service = Arc::new(Service { settings, dialer });
-        Self { name, service, hubs: Arc::default(), access: Mutex::default() }
+        Self { name, service, hubs, access: Mutex::default() }
     }
 
     async fn open_terminal(&self, target: &OblienTarget, size: Size) -> Result<Box<dyn Upstream>, Failure> {
         let (reply, answer) = oneshot::channel();
-        self.hand_over(&target.place, Opener { what: target.what.clone(), size, reply })?;
+        let (place, Oblien { max_terminals, end_attached, .. }) = (&target.place, &self.service.settings);
+        let opener = Opener {
+            what: target.what.clone(),
+            size,
+            max_terminals: *max_terminals,
+            end_attached: *end_attached,
+            reply,
+        };
+        let junction = self.junction(place);
+        let api = Api::new(Arc::clone(&self.service), self.access(place.workspace.as_ref()), place.runtime.as_deref());
+        if let Handed::Unproven(opener) = self.hubs.hand_over(&junction, &api, opener, false)? {
+            api.list().await?;
+            self.hubs.hand_over(&junction, &api, opener, true)?;
+        }
         match answer.await {
             Ok(opened) => Ok(Box::new(opened?)),
             Err(_) => Err(Failure::new(Code::Internal, "The connection to the workspace was given up.")
@@ -65,29 +73,8 @@ impl OblienProvider {
         }
     }
 
-    /// Gives somebody to the hub of their place, a new one where there is none.
-    fn hand_over(&self, place: &Place, opener: Opener) -> Result<(), Failure> {
-        let mut hubs = self.hubs.lock();
-        let opener = match hubs.get(place) {
-            None => opener,
-            Some(hub) => match hub.try_send(opener) {
-                Ok(()) => return Ok(()),
-                Err(TrySendError::Full(_)) => {
-                    let message = "Too many terminals of this workspace are being opened at once.";
-                    return Err(Failure::new(Code::RateLimited, message));
-                }
-                // Its task was cut off in the middle.
-                Err(TrySendError::Closed(opener)) => opener,
-            },
-        };
-        let (calls, commands) = mpsc::channel(MAX_OPENERS);
-        // There is room for one.
-        let _ = calls.try_send(opener);
-        hubs.insert(place.clone(), calls);
-        drop(hubs);
-        let api = Api::new(Arc::clone(&self.service), self.access(place.workspace.as_ref()), place.runtime.as_deref());
-        tokio::spawn(Hub::new(place.clone(), Arc::clone(&self.hubs), api, commands).run());
-        Ok(())
+    fn junction(&self, place: &Place) -> Junction {
+        Junction::new(&self.name, &self.service.settings, place)
     }
 
     /// The token of a workspace, kept for all of its runtimes.
@@ -108,22 +95,6 @@ impl OblienProvider {
     }
 }
 
-impl Hubs {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Place, mpsc::Sender<Opener>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a hub out if nobody has called it meanwhile.
-    fn leave(&self, place: &Place, is_uncalled: impl FnOnce() -> bool) -> bool {
-        let mut hubs = self.lock();
-        let may_leave = is_uncalled();
-        if may_leave {
-            hubs.remove(place);
-        }
-        may_leave
-    }
-}
-
 impl Provider for OblienProvider {
     fn target(&self, target: &Value) -> Result<Target, String> {
         let settings = &self.service.settings;
@@ -133,10 +104,8 @@ impl Provider for OblienProvider {
 
     fn workspace(&self, target: &Target) -> Option<Workspace> {
         let target = target.get::<OblienTarget>()?;
-        let Place { workspace, runtime } = &target.place;
-        // A token alone leads to one workspace, whatever that is called; and each runtime has room of its own.
-        let part = |name: &Option<String>| name.as_deref().unwrap_or_default().to_owned();
-        let name = format!("{}/{}", part(workspace), part(runtime));
+        // Each runtime has room of its own.
+        let name = self.junction(&target.place).to_string();
         Some(Workspace { name, max_sessions: self.service.settings.max_terminals })
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Terminal {
     pub(super) id: TerminalId,
     /// Whether it was there before its session.
     pub(super) was_there: bool,
+    /// Whether it is left where it is when its session is ended.
+    pub(super) stays: bool,
     /// When it was made, as the server's list has it. It tells it from another one of the same id.
     pub(super) born: Option<String>,
     /// Since when it is known, by the hub's count of events.
@@ -83,8 +85,19 @@ impl Terminal {
     pub(super) fn new(line: Line, id: TerminalId, was_there: bool, since: u64, kept: Kept) -> (Self, Option<Exit>) {
         let tail = Tail::new(!was_there && !kept.has_gap);
         let (born, size) = (None, None);
-        let mut terminal =
-            Self { line, id, was_there, born, since, size, owes_size: false, is_queued: false, tail, catching: None };
+        let mut terminal = Self {
+            line,
+            id,
+            was_there,
+            stays: false,
+            born,
+            since,
+            size,
+            owes_size: false,
+            is_queued: false,
+            tail,
+            catching: None,
+        };
         if kept.has_gap {
             terminal.tell_gap();
         }

@@ -1,10 +1,12 @@
 //! Stories of one workspace, with a scripted server that keeps books.
 
+mod entries;
 mod eviction;
 mod server;
 mod sharing;
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use polytty_dialect::{Code, Exit, Size};
 use serde_json::{Value, json};
 
 use super::super::{Dialer, Failure, Happened, Provider, Upstream};
-use super::OblienProvider;
+use super::{OblienHubs, OblienProvider};
 use crate::config::{AccessPath, Oblien, OblienClient, Secret, TokenPlace};
 use server::Server;
 
@@ -23,6 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 struct World {
     server: Server,
     provider: OblienProvider,
+    hubs: Arc<OblienHubs>,
 }
 
 impl World {
@@ -31,33 +34,18 @@ impl World {
     }
 
     async fn with(change: impl FnOnce(&mut Oblien)) -> Self {
-        let server = Server::start().await;
-        let url = || server.url().parse().unwrap();
-        let mut settings = Oblien {
-            api_url: url(),
-            gateway_url: url(),
-            client: Some(OblienClient { id: "id".to_owned(), secret: Secret::new("s3cret".to_owned()) }),
-            token: None,
-            workspace: Some("ws_1".to_owned()),
-            enable_access: true,
-            access_path: AccessPath::Runtime,
-            websocket_token: TokenPlace::Header,
-            token_lifetime: Duration::from_secs(3300),
-            max_terminals: 10,
-            pong_timeout: Some(Duration::from_secs(20)),
-            end_attached: true,
-        };
-        change(&mut settings);
-        let provider = OblienProvider::new("ob".to_owned(), settings, Dialer::new(None, true).unwrap());
-        Self { server, provider }
+        let (server, hubs) = (Server::start().await, Arc::default());
+        let provider = provider("ob", &server, &hubs, change);
+        Self { server, provider, hubs }
+    }
+
+    /// Another entry of the same configuration.
+    fn entry(&self, name: &str, change: impl FnOnce(&mut Oblien)) -> OblienProvider {
+        provider(name, &self.server, &self.hubs, change)
     }
 
     async fn try_open(&self, target: Value) -> Result<Terminal, Failure> {
-        let target = self.provider.target(&target).unwrap();
-        let open = self.provider.open(&target, Size::DEFAULT);
-        let mut upstream = tokio::time::timeout(DEADLINE, open).await.expect("an answer in time")?;
-        upstream.attended(true);
-        Ok(Terminal { upstream, output: Vec::new(), notices: Vec::new() })
+        try_open(&self.provider, target).await
     }
 
     async fn open(&self) -> Terminal {
@@ -70,6 +58,34 @@ impl World {
         assert!(!told.contains("s3cret") && !told.contains("jwt"), "{told}");
         failure
     }
+}
+
+fn provider(name: &str, server: &Server, hubs: &Arc<OblienHubs>, change: impl FnOnce(&mut Oblien)) -> OblienProvider {
+    let url = || server.url().parse().unwrap();
+    let mut settings = Oblien {
+        api_url: url(),
+        gateway_url: url(),
+        client: Some(OblienClient { id: "id".to_owned(), secret: Secret::new("s3cret".to_owned()) }),
+        token: None,
+        workspace: Some("ws_1".to_owned()),
+        enable_access: true,
+        access_path: AccessPath::Runtime,
+        websocket_token: TokenPlace::Header,
+        token_lifetime: Duration::from_secs(3300),
+        max_terminals: 10,
+        pong_timeout: Some(Duration::from_secs(20)),
+        end_attached: true,
+    };
+    change(&mut settings);
+    OblienProvider::new(name.to_owned(), settings, Dialer::new(None, true).unwrap(), Arc::clone(hubs))
+}
+
+async fn try_open(provider: &OblienProvider, target: Value) -> Result<Terminal, Failure> {
+    let target = provider.target(&target).unwrap();
+    let open = provider.open(&target, Size::DEFAULT);
+    let mut upstream = tokio::time::timeout(DEADLINE, open).await.expect("an answer in time")?;
+    upstream.attended(true);
+    Ok(Terminal { upstream, output: Vec::new(), notices: Vec::new() })
 }
 
 /// A session's end of a terminal.
@@ -192,7 +208,8 @@ async fn the_token_may_stand_in_the_query_and_access_have_its_older_name() {
 #[tokio::test]
 async fn access_is_enabled_where_it_is_not_and_may_be() {
     let world = World::new().await;
-    world.server.change(|books| books.status = json!({"success": true, "enabled": false, "running": true}));
+    // Nobody says what does not run: the workspace, or the server that is to be enabled.
+    world.server.change(|books| books.status = json!({"success": true, "enabled": false, "running": false}));
     world.open().await;
     assert_eq!(world.server.requests()[1], "POST /workspace/ws_1/runtime-api-access/enable id s3cret");
     let world = World::with(|settings| settings.enable_access = false).await;

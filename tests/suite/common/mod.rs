@@ -183,7 +183,8 @@ pub(crate) fn roomy() -> Value {
 
 /// A simulator of some kind, with [`SHELL`] behind it.
 pub(crate) async fn simulate(kind: Kind) -> Box<dyn Simulator> {
-    let start = Start { listen: ANY, allow_remote: false, shell: Some(SHELL.map(str::to_owned).into()) };
+    let start =
+        Start { listen: ANY, allow_remote: false, shell: Some(SHELL.map(str::to_owned).into()), modes: Vec::new() };
     kind.start(start).await.unwrap()
 }
 

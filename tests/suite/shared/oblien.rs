@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use http::Method;
 use polytty_simulator::Kind;
-use polytty_simulator::oblien::{Counters, Oblien};
-use serde_json::json;
+use polytty_simulator::oblien::{self, Counters, Oblien};
+use serde_json::{Value, json};
 
 use super::other::Other;
 use super::{LONGER_THAN_A_REDIAL, notices, paced, resume, simulated};
-use crate::common::{Client, Connect, Link, World, eventually};
+use crate::common::{Client, Connect, Link, Proxy, SHELL, World, eventually};
 
 #[tokio::test]
 async fn the_eleventh_terminal_is_refused_before_there_is_a_link_to_it_and_there_is_room_again_when_one_has_ended() {
@@ -292,6 +292,38 @@ async fn a_client_that_vanishes_while_we_dial_leaves_no_terminal() {
     until(&world, |counters| counters.terminals_deleted == counters.terminals_created).await;
     assert_eq!(counters(&world).terminals_alive, 0);
     assert_eq!(Other::of(&world).list().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn two_entries_for_one_workspace_do_not_take_its_connection_from_each_other() {
+    let simulator = oblien::start(oblien::Options { shell: SHELL.map(str::to_owned).into(), ..Default::default() });
+    let simulator = simulator.await.unwrap();
+    let (line, scoped) = (simulator.ready_line(), simulator.ready_line_workspace().unwrap());
+    let entry = |name: &str, line: &Value| {
+        let mut entry = line["provider"].clone();
+        entry["name"] = json!(name);
+        entry
+    };
+    let entries = vec![entry("one", &line), entry("two", &scoped)];
+    let targets = ["one", "two"].map(|name| (name.to_owned(), json!({})));
+    let proxy = Proxy::start(entries, targets.into(), |_| {});
+    let (mut one, mut two) = (proxy.open("one").await, proxy.open("two").await);
+    for round in 0..20 {
+        for client in [&mut one, &mut two] {
+            assert_eq!(client.run(&format!("echo {round}")).await, format!("{round}\r\n"));
+        }
+    }
+    let counters = simulator.counters();
+    assert_eq!((counters.sockets_opened, counters.evictions, counters.terminals_created), (1, 0, 2));
+    let mut more = Vec::new();
+    for at in 0..8 {
+        more.push(proxy.open(["one", "two"][at % 2]).await);
+    }
+    for provider in ["one", "two"] {
+        let body = json!({ "provider": provider, "target": {} });
+        let refused = proxy.api(Method::POST, "/v1/sessions", Some(body)).await;
+        assert_eq!((refused.status.as_u16(), &refused.body["code"]), (429, &json!("quota_exceeded")), "{provider}");
+    }
 }
 
 /// Tries to open one more, in vain.

@@ -39,7 +39,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::DropGuard;
 
 use crate::{
-    Clock, FaultSwitch, pty, random,
+    Clock, FaultSwitch, Mode,
+    mode::mode,
+    pty, random,
     web::{Place, Site},
 };
 use socket::Connections;
@@ -115,6 +117,20 @@ impl Default for Options {
         }
     }
 }
+
+/// What the reference leaves open, as other servers may have decided it.
+pub const MODES: &[Mode<Options>] = &[
+    mode(
+        "subscriptions-only",
+        "The WebSocket takes the calls of the official clients only, and so no input.",
+        |options| {
+            options.socket_calls = SocketCalls::Subscriptions;
+        },
+    ),
+    mode("nonsense-ignored", "A WebSocket message that is no call is ignored.", |options| {
+        options.bad_frame = BadFrame::Ignore;
+    }),
+];
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

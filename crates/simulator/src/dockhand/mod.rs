@@ -38,7 +38,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::DropGuard;
 
 use crate::{
-    Clock, FaultSwitch, pty, random,
+    Clock, FaultSwitch, Mode,
+    mode::mode,
+    pty, random,
     web::{Place, Site},
 };
 use auth::Accounts;
@@ -123,6 +125,16 @@ impl Default for Options {
         }
     }
 }
+
+/// Other servers than the one that is met first.
+pub const MODES: &[Mode<Options>] = &[
+    mode("documented", "Terminals are opened and resized as the documentation has it.", |options| {
+        options.flow = Flow::Documented;
+    }),
+    mode("no-authentication", "Nobody is asked who they are, as by a version up to 1.0.33.", |options| {
+        options.auth = Auth::Off;
+    }),
+];
 
 /// Starts a simulated Dockhand in the background of the current tokio runtime.
 ///

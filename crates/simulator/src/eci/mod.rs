@@ -39,7 +39,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::DropGuard;
 
 use crate::{
-    Clock, FaultSwitch,
+    Clock, FaultSwitch, Mode,
     alibaba::{self, ApiError, Call, Gateway, Links, Style},
     pty, random,
     web::{Answer, Place, Refusal, Service, Site},
@@ -118,6 +118,9 @@ impl Default for Options {
         }
     }
 }
+
+/// None: what ECI may be like is among its [`FAULTS`].
+pub const MODES: &[Mode<Options>] = &[];
 
 /// What has happened so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Which fault strikes next.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,6 +18,8 @@ pub struct FaultSwitch(Arc<Mutex<State>>);
 struct State {
     next: VecDeque<Fault>,
     always: Vec<Fault>,
+    /// There are no more than a kind has faults.
+    met: BTreeSet<String>,
 }
 
 impl FaultSwitch {
@@ -42,13 +44,20 @@ impl FaultSwitch {
 
     /// No faults any more, from the next call or connection on.
     pub fn clear(&self) {
-        *self.lock() = State::default();
+        let mut state = self.lock();
+        (state.next, state.always) = (VecDeque::new(), Vec::new());
     }
 
     /// The faults that [`next`](Self::next) was given and that nobody has met yet.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.lock().next.len()
+    }
+
+    /// The names of all faults that somebody has met so far.
+    #[must_use]
+    pub fn met(&self) -> BTreeSet<String> {
+        self.lock().met.clone()
     }
 
     pub(crate) fn take(&self, stage: Stage) -> Option<Fault> {
@@ -59,10 +68,15 @@ impl FaultSwitch {
     pub(crate) fn take_where(&self, stage: Stage, concerns: impl Fn(&Fault) -> bool) -> Option<Fault> {
         let strikes = |fault: &Fault| fault.stage() == stage && concerns(fault);
         let mut state = self.lock();
-        if let Some(at) = state.next.iter().position(strikes) {
-            return state.next.remove(at);
+        let fault = match state.next.iter().position(strikes) {
+            Some(at) => state.next.remove(at),
+            None => state.always.iter().find(|fault| strikes(fault)).cloned(),
+        };
+        if let Some(fault) = &fault {
+            let text = fault.to_string();
+            state.met.insert(text.split_once('=').map_or(&*text, |(name, _)| name).to_owned());
         }
-        state.always.iter().find(|fault| strikes(fault)).cloned()
+        fault
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -82,6 +96,7 @@ mod tests {
         switch.next(Fault::ApiStalled);
         assert_eq!(switch.take(Stage::Session), Some(Fault::Fin { after: 1 }));
         assert_eq!(switch.take(Stage::Api), Some(Fault::ApiReset));
+        assert_eq!(switch.met().into_iter().collect::<Vec<_>>(), ["api-reset", "fin"]);
         assert_eq!(switch.waiting(), 1);
         assert_eq!(switch.take(Stage::Api), Some(Fault::ApiStalled));
         assert_eq!(switch.take(Stage::Api), None);

@@ -48,14 +48,14 @@ use world::{World, is_target};
 
 pub use access::Credential;
 pub use faults::FAULTS;
-pub use options::{Eviction, Options};
+pub use options::{Eviction, MODES, Options};
 pub use tally::Counters;
 pub use upgrade::EARLY_OUTPUT;
 
 /// The most terminals that a workspace can have: their ids have to fit into a byte.
 const MAX_TERMINALS: usize = 255;
 /// The most runtimes besides the default one.
-const MAX_TARGETS: usize = 16;
+const MAX_TARGETS: usize = 64;
 
 /// Starts a simulated Oblien in the background of the current tokio runtime.
 ///
@@ -94,6 +94,8 @@ pub async fn start(options: Options) -> Result<Oblien> {
         exit_on_delete: options.exit_on_delete,
         replay_chunk: options.replay_chunk,
         replay_ended: options.replay_ended,
+        query_token_only: options.query_token_only,
+        answers_pings: options.answers_pings,
         token_life: options.token_life,
         site: Arc::clone(&site),
     });
@@ -249,6 +251,8 @@ struct Server {
     exit_on_delete: Option<i32>,
     replay_chunk: usize,
     replay_ended: bool,
+    query_token_only: bool,
+    answers_pings: bool,
     token_life: Duration,
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::access::Credential;
-use crate::{Clock, pty, web::Stop};
+use crate::{Clock, Mode, mode::mode, pty, web::Stop};
 
 /// How a WebSocket ends that another one replaces. No document tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,11 @@ pub struct Options {
     pub max_terminals: usize,
     /// The HTTP status that refuses one more. Default 429.
     pub limit_status: u16,
-    /// Names of the runtimes that a workspace has besides the default one, at most 16. Default `macos`.
+    /// Whether the token of a WebSocket counts only in the query of its opening request. Default no.
+    pub query_token_only: bool,
+    /// Whether pings are answered. Default yes.
+    pub answers_pings: bool,
+    /// Names of the runtimes that a workspace has besides the default one, at most 64. Default `macos`.
     pub targets: Vec<String>,
     /// Whether the lowest free id is given, so that ids of deleted terminals come again at once. Default no: an id comes
     /// again only after all others.
@@ -88,6 +92,8 @@ impl Default for Options {
             max_sessions: 4_096,
             max_terminals: 10,
             limit_status: 429,
+            query_token_only: false,
+            answers_pings: true,
             targets: vec!["macos".to_owned()],
             reuse_ids: false,
             eviction: Eviction::default(),
@@ -98,3 +104,24 @@ impl Default for Options {
         }
     }
 }
+
+/// What the documents leave open, as other servers may have decided it.
+pub const MODES: &[Mode<Options>] = &[
+    mode("query-token-only", "The WebSocket's token counts only in the query of its opening request.", |options| {
+        options.query_token_only = true;
+    }),
+    mode("no-pongs", "No ping is answered.", |options| options.answers_pings = false),
+    mode("ids-come-again", "The lowest free id is given to the next terminal.", |options| options.reuse_ids = true),
+    mode("limit-409", "The eleventh terminal is refused with 409.", |options| options.limit_status = 409),
+    mode("evict-by-fin", "A WebSocket that another one replaces ends by a FIN.", |options| {
+        options.eviction = Eviction::Fin;
+    }),
+    mode("evict-by-reset", "A WebSocket that another one replaces ends by a reset.", |options| {
+        options.eviction = Eviction::Reset;
+    }),
+    mode("replay-in-pieces", "Scrollback is repeated in frames of 100 bytes.", |options| options.replay_chunk = 100),
+    mode("replay-ended", "The scrollback of terminals that have ended is repeated, too.", |options| {
+        options.replay_ended = true;
+    }),
+    mode("silent-deletion", "A deletion brings no exit message.", |options| options.exit_on_delete = None),
+];

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Fault, Stage,
     net::Conn,
-    web::{Messages, Outlet, Samples, Stop, Wire, count, limits, next, part},
+    web::{Messages, Outlet, Pings, Samples, Stop, Wire, count, limits, next, part},
 };
 
 /// Bytes of an inbound message or frame. No document names a limit; this is far above what clients send.
@@ -34,10 +34,11 @@ const NOBODY: u8 = 0;
 const STRANGER: u8 = 254;
 
 /// Runs a WebSocket to its end, in the place of the one before it. The connection is gone on return; terminals stay.
-pub(super) async fn run(server: &Server, workspace: &Workspace, runtime: &Runtime, conn: Conn, behind: Vec<u8>) {
+pub(super) async fn run(server: &Server, workspace: &Workspace, runtime: &Runtime, conn: Conn, mut behind: Vec<u8>) {
     let fault = server.site.faults.take(Stage::Session);
     let limits = limits(MAX_INBOUND).max_write_buffer_size(MAX_BUFFERED);
-    let socket = WebSocketStream::from_partially_read(conn.clone(), behind, Role::Server, Some(limits)).await;
+    let pings = Pings::new(conn.clone(), &mut behind, server.answers_pings);
+    let socket = WebSocketStream::from_partially_read(pings, behind, Role::Server, Some(limits)).await;
     let (mut sink, mut stream) = socket.split();
     // The server may have been switched off since the handshake.
     let Some(attachment) = runtime.attach(server.eviction.stop()) else {
@@ -243,7 +244,7 @@ where
                     continue;
                 }
             },
-            // tungstenite has already put the pong into its queue; the rest is nobody's.
+            // tungstenite has already put a pong into its queue where there is to be one; the rest is nobody's.
             _ => continue,
         };
         let Some(remote) = runtime.input(id, &input) else {

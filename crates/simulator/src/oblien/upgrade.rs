@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use hyper::body::Incoming;
 
 use super::{Server, access, data, error::ApiError, json_response, socket, wire};
@@ -35,7 +35,9 @@ pub(super) async fn answer(server: &Arc<Server>, target: &str, request: Request<
 async fn open(server: &Arc<Server>, target: &str, mut request: Request<Incoming>) -> Result<Answer, ApiError> {
     let handshake = Handshake::of(&request)?;
     let query = Query::of(request.uri().query().unwrap_or_default());
-    let workspace = access::data(server, request.headers(), query.get("token"))?;
+    let no_headers = HeaderMap::new();
+    let headers = if server.query_token_only { &no_headers } else { request.headers() };
+    let workspace = access::data(server, headers, query.get("token"))?;
     let runtime = Arc::clone(data::runtime(&workspace, target)?);
     let fault = server.site.faults.take(Stage::Upgrade);
     if let Some(refusal) = refused_upgrade(fault.as_ref()) {

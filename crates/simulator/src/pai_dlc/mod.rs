@@ -30,8 +30,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::DropGuard;
 
 use crate::{
-    Clock, FaultSwitch,
+    Clock, FaultSwitch, Mode,
     alibaba::{self, ApiError, Call, Gateway, Links, Style},
+    mode::mode,
     pty, random,
     web::{self, Answer, Refusal, Service, Site},
 };
@@ -101,6 +102,12 @@ impl Default for Options {
         }
     }
 }
+
+/// What no document tells, as another server may have decided it.
+pub const MODES: &[Mode<Options>] =
+    &[mode("close-1000", "A session whose shell has ended is closed with 1000.", |options| {
+        options.ending = Ending::Close1000;
+    })];
 
 /// What has happened so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

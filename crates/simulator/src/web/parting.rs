@@ -6,6 +6,7 @@ use futures_util::{
     SinkExt as _, Stream, StreamExt as _,
     stream::{SplitSink, SplitStream},
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::{
     WebSocketStream,
@@ -72,10 +73,10 @@ where
 
 /// Ends the connection as `stop` demands, and what is behind the session by `hang_up`: at once, or when a
 /// [stall](Stop::Stall) is over. Both are gone on return.
-pub(crate) async fn part(
+pub(crate) async fn part<S: AsyncRead + AsyncWrite + Unpin>(
     site: &Site,
     stop: Stop,
-    (sink, stream): (SplitSink<WebSocketStream<Conn>, Message>, SplitStream<WebSocketStream<Conn>>),
+    (sink, stream): (SplitSink<WebSocketStream<S>, Message>, SplitStream<WebSocketStream<S>>),
     conn: Conn,
     hang_up: impl Future<Output = ()>,
 ) {
@@ -98,7 +99,10 @@ pub(crate) async fn part(
     tokio::join!(hang_up, farewell);
 }
 
-async fn say_farewell(stop: Stop, mut socket: WebSocketStream<Conn>, conn: &Conn) {
+async fn say_farewell<S>(stop: Stop, mut socket: WebSocketStream<S>, conn: &Conn)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     match stop {
         // What cannot be delivered is lost here, as it would be in earnest.
         Stop::ClientLost | Stop::Shutdown | Stop::Stall => return,
@@ -129,6 +133,6 @@ async fn say_farewell(stop: Stop, mut socket: WebSocketStream<Conn>, conn: &Conn
 }
 
 /// Reads until the closing handshake is complete; the reply to a Close goes out on the way.
-async fn until_closed(socket: &mut WebSocketStream<Conn>) {
+async fn until_closed<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) {
     while let Some(Ok(_)) = socket.next().await {}
 }

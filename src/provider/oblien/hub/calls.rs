@@ -209,7 +209,7 @@ impl Hub {
     fn left_behind(&self, given_up: Option<TerminalId>, failure: &Failure) {
         if let Some(id) = given_up {
             let (id, detail) = (id.byte(), &failure.detail);
-            tracing::warn!(place = ?self.place, id, ?detail, "a terminal could not be deleted");
+            tracing::warn!(place = ?self.junction, id, ?detail, "a terminal could not be deleted");
         }
     }
 
@@ -218,6 +218,7 @@ impl Hub {
         self.link = Link::Open(socket);
         self.token = Some(token);
         self.losses.connected();
+        self.is_refused = false;
         self.seeking = None;
         self.strangers.clear();
         let (now, since) = (Instant::now(), self.stamp());
@@ -228,9 +229,9 @@ impl Hub {
             self.list();
         }
         if self.terminals.is_empty() {
-            tracing::debug!(place = ?self.place, "connected to the workspace");
+            tracing::debug!(place = ?self.junction, "connected to the workspace");
         } else {
-            tracing::info!(place = ?self.place, terminals = self.terminals.len(), "connected to the workspace again");
+            tracing::info!(place = ?self.junction, terminals = self.terminals.len(), "connected to the workspace again");
         }
     }
 
@@ -238,10 +239,11 @@ impl Hub {
     fn unreachable(&mut self, failure: &Failure) {
         let now = Instant::now();
         self.losses.failed();
+        self.is_refused = failure.code == Code::ProviderRefused;
         self.link = Link::Closed(now + self.losses.delay(now));
         let is_final = matches!(failure.code, Code::ProviderNotRunning | Code::ProviderRefused);
         let is_late = self.seeking.is_some_and(|since| now >= since + AWAY);
-        tracing::info!(place = ?self.place, code = %failure.code, detail = ?failure.detail, "no connection to the workspace");
+        tracing::info!(place = ?self.junction, code = %failure.code, detail = ?failure.detail, "no connection to the workspace");
         self.fail_all(failure, is_final || is_late);
     }
 
@@ -254,7 +256,7 @@ impl Hub {
                 self.list();
                 return;
             }
-            Err(CreateError::Quota(detail)) => self.full(detail),
+            Err(CreateError::Quota(detail)) => self.full(opener.max_terminals, detail),
             Err(CreateError::Failed(failure)) => failure,
         };
         let _ = opener.reply.send(Err(failure));

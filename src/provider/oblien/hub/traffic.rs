@@ -100,7 +100,7 @@ impl Hub {
             Incoming::Lost(why) => (why != NO_PONG, why.clone()),
             Incoming::Message(..) => return,
         };
-        tracing::info!(place = ?self.place, ?detail, terminals = self.terminals.len(), "the connection was lost");
+        tracing::info!(place = ?self.junction, ?detail, terminals = self.terminals.len(), "the connection was lost");
         let is_last = self.losses.lost(now);
         let next = Link::Closed(now + self.losses.delay(now));
         if let Link::Open(socket) = std::mem::replace(&mut self.link, next) {
