@@ -89,9 +89,9 @@ async fn the_end_of_a_terminal_is_heard_to_the_last_byte_through_a_network_that_
             assert_eq!(outcome, Outcome::Exit(exit_of(provider)), "{provider}");
             assert!(text.ends_with(&expected), "{provider}: {} bytes of {}", text.len(), expected.len());
         }
-        let (inside, before_ready) = relay.count();
-        println!("{provider}: {ENDINGS} endings, {inside} cuts inside of frames, {before_ready} between 101 and ready");
-        assert!(inside > 0);
+        let cuts = relay.count();
+        println!("{provider}: {ENDINGS} endings, {cuts:?}");
+        assert!(cuts.inside > 0);
     }
 }
 
@@ -128,9 +128,8 @@ async fn story(provider: &str, seed: u64, cuts: u32) {
     let (mut ticks, mut typed) = (0, 0);
     let mut clock = interval(Duration::from_millis(5));
     clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let (mut inside, mut before_ready) = relay.count();
-    while inside + before_ready < cuts {
-        assert!(begin.elapsed() < PATIENCE, "{provider}: {inside} and {before_ready} cuts by now");
+    while relay.count().all() < cuts {
+        assert!(begin.elapsed() < PATIENCE, "{provider}: {:?} by now", relay.count());
         tokio::select! {
             () = traveller.step() => {}
             _ = clock.tick() => {
@@ -145,8 +144,8 @@ async fn story(provider: &str, seed: u64, cuts: u32) {
                 }
             }
         }
-        (inside, before_ready) = relay.count();
     }
+    let made = relay.count();
     traveller.client.type_bytes(b"stop\n");
     let outcome = traveller.end().await;
 
@@ -163,10 +162,10 @@ async fn story(provider: &str, seed: u64, cuts: u32) {
     assert_eq!(end, format!("end {typed}"), "{provider}: behind line {printed}");
     assert_eq!(lines.next(), Some(""));
     assert_eq!(outcome, Outcome::Exit(exit_of(provider)));
-    assert!(before_ready >= cuts / 10, "{before_ready} of {cuts} between 101 and ready");
+    assert!(10 * made.before_ready() >= made.all(), "a tenth between redeeming and ready, but {made:?}");
+    assert!(25 * made.upgrades.min(made.readies) >= made.all(), "as many of either kind, but {made:?}");
     println!(
-        "{provider}: {inside} cuts inside of frames, {before_ready} between 101 and ready; {} times lost, {} times \
-         back; {printed} lines printed, {typed} typed; {:.1} s",
+        "{provider}: {made:?}; {} times lost, {} times back; {printed} lines printed, {typed} typed; {:.1} s",
         traveller.lost,
         traveller.back,
         begin.elapsed().as_secs_f64()
