@@ -161,6 +161,10 @@ async fn a_viewer_that_reads_nothing_at_all_is_let_go() {
         world.client.see(60_000).await;
     }
     assert_eq!(a_word(&mut world.client, "viewers").await["count"], 0);
+    // What it reads when it reads again ends in why.
+    assert_eq!(a_word(&mut viewer, "error").await["code"], "fell_behind");
+    let (_, _, close) = viewer.drain().await;
+    assert_eq!(close, Some(4413));
 }
 
 /// Output of a program that paints one place over and over; more of it than is held.
