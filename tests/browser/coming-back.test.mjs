@@ -203,6 +203,22 @@ test('what is typed while old output is shown again gets there, and the answers 
   await page.close();
 });
 
+test('a tab that was reloaded goes on with its session', async () => {
+  const { page, screen } = await terminal();
+  await screen.command("mark=here; echo mar''ked");
+  await screen.shows(/^marked$/);
+  await page.reload();
+  await expectState(page, /^Ready$/);
+  await page.getByRole('button', { name: /^Continue/ }).first().click();
+  await expectState(page, /^Connected to /);
+  await screen.shows(/^marked$/);
+  await screen.command('echo "mark is <$mark>"');
+  await screen.shows(/^mark is <here>$/);
+  await page.getByRole('button', { name: 'End session' }).click();
+  await expectState(page, /^Ended/);
+  await page.close();
+});
+
 test('a session that ended meanwhile is told as such', async () => {
   const { page } = await terminal();
   throttle.aim(1);

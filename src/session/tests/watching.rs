@@ -232,6 +232,29 @@ async fn whoever_watches_a_program_whose_beginning_was_missed_sees_nothing_of_it
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_model_is_there_as_long_as_somebody_watches_and_no_longer() {
+    let mut world = World::start(b"\x1b[2Jfirst line", None).await;
+    world.client.see(14).await;
+    let mut first = world.watch().await;
+    first.see(0).await;
+    let all = [b"\x1b[2Jfirst line", &much_in_one_place()[..]].concat();
+    for piece in much_in_one_place().chunks(60_000) {
+        world.terminal.says(piece);
+        world.client.see(piece.len()).await;
+        first.see(piece.len()).await;
+    }
+    let mut second = world.watch().await;
+    world.terminal.says(b".");
+    let seen = second.see(1).await;
+    assert!(seen.word("error").is_none(), "it was fed meanwhile");
+    assert_eq!(shown(&seen.synthetic), shown(&all));
+    drop((first, second));
+    world.until_viewers_are(0).await;
+    let mut third = world.watch().await;
+    assert_eq!(a_word(&mut third, "error").await["code"], "output_gap", "what is not held is not known any more");
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_flood_of_lines_the_screen_is_known_though_its_beginning_is_not_held() {
     let mut world = World::start(b"$ ", None).await;
     world.client.see(2).await;
