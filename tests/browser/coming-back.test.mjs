@@ -93,7 +93,7 @@ for (const provider of PROVIDERS) {
     await page.evaluate((pace) => window.beginTyping(pace), TYPING_PACE);
 
     const inside = { up: 0, down: 0 };
-    while (Math.min(await returns(page), inside.up + inside.down) < cuts) {
+    while (Math.min(await returns(page), inside.up + inside.down) < cuts || inside.up === 0 || inside.down === 0) {
       await new Promise((resolve) => setTimeout(resolve, SHORTEST + random() * (LONGEST - SHORTEST)));
       const way = random() < 0.5 ? 'up' : 'down';
       await throttle.cutInside(way, random);
