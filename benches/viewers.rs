@@ -1,7 +1,8 @@
-//! What it costs a writer to be watched: its throughput under `yes` with nobody watching and beside twenty viewers,
-//! three of whom never read, in alternating rounds of one run. And what the twenty cost in memory.
+//! What it costs a writer to be watched: its throughput under `yes` with nobody watching, beside twenty viewers, three of
+//! whom never read, beside those three alone, and beside three who do read, in alternating rounds of one run. And what the
+//! twenty cost in memory.
 //!
-//! `cargo bench --bench viewers`; takes under a minute. The proxy is a process of its own, `polytty demo`, and the
+//! `cargo bench --bench viewers`; takes about a minute. The proxy is a process of its own, `polytty demo`, and the
 //! terminal is a real one of its machine. Viewers that read take the bytes off the TLS connection and look at nothing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on ends here and now")]
@@ -31,6 +32,23 @@ const VIEWERS: usize = 20;
 /// Of those, viewers that never read.
 const STALLED: usize = 3;
 
+/// Who watches in a kind of round.
+#[derive(Clone, Copy)]
+struct Kind {
+    name: &'static str,
+    viewers: usize,
+    /// Of those, viewers that never read.
+    stalled: usize,
+}
+
+/// The first one is what the others are compared with.
+const KINDS: [Kind; 4] = [
+    Kind { name: "nobody", viewers: 0, stalled: 0 },
+    Kind { name: "20, 3 stalled", viewers: VIEWERS, stalled: STALLED },
+    Kind { name: "3 stalled", viewers: STALLED, stalled: STALLED },
+    Kind { name: "3 that read", viewers: STALLED, stalled: 0 },
+];
+
 /// What one round showed.
 struct Round {
     /// Of the writer, in megabytes a second.
@@ -45,46 +63,54 @@ struct Round {
 async fn main() {
     let demo = Demo::start().await;
     println!("`yes | head -c {OUTPUT}` to one writer, {ROUNDS} rounds each, in turns\n");
-    println!("round  viewers  MB/s  proxy CPU s  RSS MiB");
+    println!("round  watched by     MB/s  proxy CPU s  RSS MiB");
     // What is made once is not counted.
-    round(&demo, VIEWERS).await;
-    let (mut alone, mut watched) = (Vec::new(), Vec::new());
+    round(&demo, KINDS[1]).await;
+    let mut rounds: [Vec<Round>; KINDS.len()] = Default::default();
     for number in 1..=ROUNDS {
-        for (viewers, rounds) in [(0, &mut alone), (VIEWERS, &mut watched)] {
-            let round = round(&demo, viewers).await;
+        for (kind, rounds) in KINDS.into_iter().zip(&mut rounds) {
+            let round = round(&demo, kind).await;
+            let mebibytes = round.memory as f64 / f64::from(1 << 20);
             println!(
-                "{number:>5}  {viewers:>7}  {:>4.1}  {:>11.2}  {:>7.1}",
-                round.throughput,
-                round.cpu,
-                round.memory as f64 / f64::from(1 << 20)
+                "{number:>5}  {:<13}  {:>4.1}  {:>11.2}  {mebibytes:>7.1}",
+                kind.name, round.throughput, round.cpu
             );
             rounds.push(round);
         }
     }
-    let ratio = |of: fn(&Round) -> f64| {
-        let mut ratios: Vec<_> = alone.iter().zip(&watched).map(|(alone, watched)| of(watched) / of(alone)).collect();
-        ratios.sort_by(f64::total_cmp);
-        (ratios[0], ratios[ratios.len() / 2], ratios[ratios.len() - 1])
-    };
-    for (what, (least, median, most)) in
-        [("throughput", ratio(|round| round.throughput)), ("proxy CPU", ratio(|round| round.cpu))]
-    {
-        println!("{what}, watched against alone: {median:.2} ({least:.2} to {most:.2})");
+    let [alone, others @ ..] = &rounds;
+    for (kind, watched) in KINDS[1..].iter().zip(others) {
+        for (what, of) in
+            [("throughput", (|round| round.throughput) as fn(&Round) -> f64), ("proxy CPU", |round| round.cpu)]
+        {
+            let (least, median, most) = ratio(alone, watched, of);
+            println!("{what}, {} against nobody: {median:.2} ({least:.2} to {most:.2})", kind.name);
+        }
     }
+    // Nobody is faster for a viewer that reads: what the stalled ones cost beyond those is what is felt of them.
+    let (least, median, most) = ratio(&rounds[3], &rounds[2], |round| round.throughput);
+    println!("throughput, 3 stalled against 3 that read: {median:.2} ({least:.2} to {most:.2})");
     let most = |rounds: &[Round]| rounds.iter().map(|round| round.memory).max().unwrap();
-    let added = most(&watched).saturating_sub(most(&alone)) / VIEWERS as u64 / 1024;
+    let added = most(&rounds[1]).saturating_sub(most(alone)) / VIEWERS as u64 / 1024;
     println!("memory: {added} KiB a viewer, beside what a session without any takes");
     assert_eq!(demo.terminate().await, 0);
 }
 
-async fn round(demo: &Demo, viewers: usize) -> Round {
+/// The least, the median and the most of what one kind of round is of another, round by round.
+fn ratio(one: &[Round], other: &[Round], of: fn(&Round) -> f64) -> (f64, f64, f64) {
+    let mut ratios: Vec<_> = one.iter().zip(other).map(|(one, other)| of(other) / of(one)).collect();
+    ratios.sort_by(f64::total_cmp);
+    (ratios[0], ratios[ratios.len() / 2], ratios[ratios.len() - 1])
+}
+
+async fn round(demo: &Demo, kind: Kind) -> Round {
     let mut writer = demo.open("local").await;
     writer.type_text("stty -onlcr -echo; echo rea''dy\r").await;
     writer.see("ready\n").await;
     let mut watching = JoinSet::new();
-    for number in 0..viewers {
+    for number in 0..kind.viewers {
         let viewer = watch(demo, &writer.session).await;
-        let reads = number >= STALLED;
+        let reads = number >= kind.stalled;
         watching.spawn(async move {
             let Client { mut ws, .. } = viewer;
             let mut waste = vec![0; 64 << 10];

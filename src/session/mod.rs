@@ -39,6 +39,7 @@ use crate::ticket::ResumeLinks;
 pub use attachment::{Arrival, Attachment, ClientIo, Io};
 pub use ending::Ending;
 pub use info::{Info, State};
+pub(crate) use questions::Questions;
 pub use registry::{CreateError, Sessions};
 pub use ring::Total as Scrollbacks;
 

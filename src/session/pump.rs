@@ -29,7 +29,7 @@ use super::attachment::Attachment;
 use super::info::State;
 use super::open::Early;
 use super::ring::Ring;
-use super::screen::Screen;
+use super::screen::{Screen, Sizes};
 use super::task::Task;
 use super::viewer::{Gallery, Seat};
 use super::way_back::WayBack;
@@ -105,8 +105,8 @@ pub(super) struct Pump<'a> {
     tap: Option<Tap>,
     /// The model of what is on the screen, while somebody needs it.
     screen: Option<Screen>,
-    /// Whether what a viewer is shown first is all that is on the screen.
-    is_whole: bool,
+    /// Which size the terminal had at which place of the output that is held.
+    sizes: Sizes,
     /// The last notice that nobody was there to be told, gaps apart.
     untold: Option<Failure>,
     /// The upstream cannot wait, so it is read whether anybody is there or not.
@@ -162,7 +162,7 @@ impl<'a> Pump<'a> {
             pace,
             tap: None,
             screen: None,
-            is_whole: true,
+            sizes: Sizes::new(early.size),
             untold: None,
             must_read: false,
             nudged: None,

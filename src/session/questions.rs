@@ -2,8 +2,8 @@
 //! is shown to a client a second time.
 //!
 //! They were answered when they were new. A terminal that is shown them again answers again, and the shell takes that
-//! for something typed. A client whose dialect has a word for a replay drops the answers itself; for the others the
-//! questions are left out. Which sequences are answered is taken from xterm, "Control Sequences", and, for the keyboard
+//! for something typed. A client whose dialect has a word for a replay sees to that itself, as `polytty connect` does by
+//! this; for the others the questions are left out. Which sequences are answered is taken from xterm, "Control Sequences", and, for the keyboard
 //! and for graphics, from kitty's protocol descriptions.
 
 use memchr::memchr2;
@@ -19,7 +19,7 @@ const MAX_SEQUENCE: usize = 4096;
 
 /// Leaves out questions, however the output is split.
 #[derive(Debug, Default)]
-pub(super) struct Questions {
+pub(crate) struct Questions {
     state: VtState,
     /// The sequence so far, from its ESC on; with the ESC that may begin its end, where it is a string.
     held: Vec<u8>,
@@ -29,7 +29,7 @@ pub(super) struct Questions {
 
 impl Questions {
     /// Appends to `out` what of `output` is no question. The beginning of what may be one is held back.
-    pub(super) fn cut(&mut self, output: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn cut(&mut self, output: &[u8], out: &mut Vec<u8>) {
         let mut rest = output;
         while let Some((&byte, behind)) = rest.split_first() {
             if self.state == VtState::Ground && self.held.is_empty() {
@@ -45,8 +45,13 @@ impl Questions {
         }
     }
 
+    /// Bytes that are held back.
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// Appends to `out` what was held back.
-    pub(super) fn end(mut self, out: &mut Vec<u8>) {
+    pub(crate) fn end(mut self, out: &mut Vec<u8>) {
         out.append(&mut self.held);
     }
 

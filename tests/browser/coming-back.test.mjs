@@ -2,22 +2,58 @@
 // nothing is missing, shown twice, or typed in vain.
 
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { launch } from './lib/browser.mjs';
 import { openDemoPage, openTerminalAt } from './lib/demo-page.mjs';
 import { PROVIDERS, startDemo } from './lib/demo.mjs';
 import { eventually, expectState } from './lib/expect.mjs';
+import { anySeed, generator } from './lib/random.mjs';
 import { Throttle } from './lib/throttle.mjs';
 
 /** Bytes a second that reach the browser: fast, but slow enough that a cut hits the middle of something. */
 const RATE = 4_000_000;
 
-/** At each provider. */
-const CUTS = 10;
+/** Times that the page has to have come back from a cut inside of a frame, at each provider. */
+const CUTS = { pai: 50, local: 50 };
+const FEWER_CUTS = 10;
 
-/** Between two cuts, in milliseconds. */
+/** From one cut to the next one, in milliseconds. */
 const SHORTEST = 20;
 const LONGEST = 400;
+
+/** One cut of so many is followed by another one so many milliseconds later, whatever is under way by then. */
+const AGAIN = 4;
+const SOON = 40;
+
+/** Between two lines that are typed, in milliseconds. */
+const TYPING_PACE = 15;
+
+/** Prints a numbered line every 5 ms, and looks whether the numbered lines that are typed come each once and in order. */
+const SCRIPT = `
+stty -echo
+exec 8<> <(:)
+count() {
+  n=0
+  while [ ! -e "$0.stop" ]; do
+    echo "n=$n"
+    n=$((n + 1))
+    read -rt 0.005 -u 8
+  done
+  rm "$0.stop"
+  echo "printed $n"
+}
+count &
+seen=0
+while IFS= read -r line && [ "$line" != stop ]; do
+  [ "$line" = "typed $seen" ] || echo "BAD: $line instead of $seen"
+  seen=$((seen + 1))
+done
+: > "$0.stop"
+wait $!
+echo "finished $seen"
+`;
 
 let throttle;
 let demo;
@@ -29,6 +65,7 @@ before(async () => {
   throttle = await Throttle.start(RATE);
   address = `https://127.0.0.1:${throttle.port}`;
   demo = await startDemo({ publicUrl: address });
+  await writeFile(join(demo.home, 'count'), SCRIPT);
   throttle.aim(demo.port);
   browser = await launch(demo);
   context = await browser.newContext();
@@ -43,30 +80,45 @@ after(async () => {
 });
 
 for (const provider of PROVIDERS) {
-  test(`cuts at random moments leave no hole and no repeat in what is shown of ${provider}`, async (t) => {
+  const cuts = CUTS[provider] ?? FEWER_CUTS;
+  test(`${cuts} cuts inside of frames leave no hole and no repeat in what is shown of ${provider}, or typed there`, async (t) => {
+    const seed = anySeed();
+    t.diagnostic(`POLYTTY_SEED=${seed}`);
+    const random = generator(seed);
     const page = await openChooser();
     const screen = await openTerminalAt(page, provider);
-    await collectOutput(page);
-    await screen.command('stty -echo; n=0; while [ ! -e "$HOME/stop" ]; do echo "n=$n"; n=$((n+1)); sleep 0.005; done; rm "$HOME/stop"; echo fi""nished $n');
-    const random = generator(20261122);
-    for (let cut = 0; cut < CUTS; cut += 1) {
+    await collect(page);
+    await screen.command('exec bash "$HOME/count"');
+    await screen.shows(/^n=1$/);
+    await page.evaluate((pace) => window.beginTyping(pace), TYPING_PACE);
+
+    const inside = { up: 0, down: 0 };
+    while (Math.min(await returns(page), inside.up + inside.down) < cuts || inside.up === 0 || inside.down === 0) {
       await new Promise((resolve) => setTimeout(resolve, SHORTEST + random() * (LONGEST - SHORTEST)));
-      throttle.cut();
+      const way = random() < 0.5 ? 'up' : 'down';
+      await throttle.cutInside(way, random);
+      inside[way] += 1;
+      if (random() < 1 / AGAIN) {
+        await new Promise((resolve) => setTimeout(resolve, random() * SOON));
+        throttle.cut();
+      }
     }
     await expectState(page, /^Connected to /);
-    await stopCounting(provider);
+    const typed = await page.evaluate(() => window.endTyping());
     const output = await eventually(
       () => page.evaluate(() => window.collected),
       (text) => /finished \d+\r\n/.test(text),
       (text) => `the end of the count, but it ends in ${JSON.stringify(text.slice(-200))}`,
     );
-    const numbers = [...output.matchAll(/n=(\d+)\r\n/g)].map(([, number]) => Number(number));
-    const count = Number(/finished (\d+)\r\n/.exec(output)[1]);
-    assert.ok(count > 100, `${count} lines`);
-    assert.deepEqual(numbers, Array.from({ length: count }, (_, at) => at));
-    t.diagnostic(`${CUTS} cuts, ${count} lines`);
-    await page.getByRole('button', { name: 'End session' }).click();
-    await expectState(page, /^Ended/);
+    const lines = output.slice(output.indexOf('n=0\r\n'));
+    const count = Number(/printed (\d+)\r\n/.exec(lines)[1]);
+    const expected = Array.from({ length: count }, (_, n) => `n=${n}`).concat(`printed ${count}`, `finished ${typed}`);
+    assert.deepEqual(lines.split('\r\n').slice(0, expected.length), expected);
+    const back = await returns(page);
+    t.diagnostic(`${inside.down} cuts down and ${inside.up} up, back ${back} times; ${count} lines printed, ${typed} typed`);
+    assert.ok(back >= cuts && inside.down > 0 && inside.up > 0, `${back} times back`);
+    assert.ok(count > 100 && typed > 50, `${count} lines, ${typed} typed`);
+    await expectState(page, /^Ended|^The process/);
     await page.close();
   });
 }
@@ -151,6 +203,22 @@ test('what is typed while old output is shown again gets there, and the answers 
   await page.close();
 });
 
+test('a tab that was reloaded goes on with its session', async () => {
+  const { page, screen } = await terminal();
+  await screen.command("mark=here; echo mar''ked");
+  await screen.shows(/^marked$/);
+  await page.reload();
+  await expectState(page, /^Ready$/);
+  await page.getByRole('button', { name: /^Continue/ }).first().click();
+  await expectState(page, /^Connected to /);
+  await screen.shows(/^marked$/);
+  await screen.command('echo "mark is <$mark>"');
+  await screen.shows(/^mark is <here>$/);
+  await page.getByRole('button', { name: 'End session' }).click();
+  await expectState(page, /^Ended/);
+  await page.close();
+});
+
 test('a session that ended meanwhile is told as such', async () => {
   const { page } = await terminal();
   throttle.aim(1);
@@ -176,8 +244,11 @@ async function terminal() {
   return { page, screen: await openTerminalAt(page, 'local') };
 }
 
-/** Collects what the page writes to its terminal, since the terminal itself forgets. */
-async function collectOutput(page) {
+/**
+ * Collects what the page writes to its terminal, since the terminal itself forgets; counts how often the page was
+ * connected; and gives it somebody who types.
+ */
+async function collect(page) {
   await page.evaluate(() => {
     const { terminal } = document.querySelector('#terminal');
     const decoder = new TextDecoder();
@@ -187,25 +258,25 @@ async function collectOutput(page) {
       window.collected += typeof bytes === 'string' ? bytes : decoder.decode(bytes, { stream: true });
       write(bytes, done);
     };
+    window.returns = 0;
+    new MutationObserver((changes) => {
+      const said = changes.flatMap(({ addedNodes }) => [...addedNodes].map(({ data }) => data));
+      window.returns += said.filter((words) => words.startsWith('Connected to ')).length;
+    }).observe(document.querySelector('#state-words'), { childList: true });
+    let typed = 0;
+    let typing;
+    window.beginTyping = (pace) => {
+      typing = setInterval(() => terminal.input(`typed ${typed++}\r`), pace);
+    };
+    window.endTyping = () => {
+      clearInterval(typing);
+      terminal.input('stop\r');
+      return typed;
+    };
   });
 }
 
-/** Ends the count from another terminal, so that no key goes into the one that is looked at. */
-async function stopCounting(provider) {
-  const other = await openChooser();
-  const screen = await openTerminalAt(other, provider);
-  await screen.command('touch "$HOME/stop"; echo sto""pped');
-  await screen.shows(/^stopped$/);
-  await other.close();
-}
-
-/** Random numbers from 0 to 1 that are the same each time (Mulberry32). */
-function generator(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let bits = Math.imul(state ^ (state >>> 15), 1 | state);
-    bits = (bits + Math.imul(bits ^ (bits >>> 7), 61 | bits)) ^ bits;
-    return ((bits ^ (bits >>> 14)) >>> 0) / 4294967296;
-  };
+/** How often the page was connected again. */
+async function returns(page) {
+  return page.evaluate(() => window.returns);
 }

@@ -7,11 +7,16 @@ import { expectChange, expectSame, pageTerminal } from './lib/buffer.mjs';
 import { PROMPT, openDemoPage, openTerminalAt, setPrompt } from './lib/demo-page.mjs';
 import { startDemo } from './lib/demo.mjs';
 import { expectState } from './lib/expect.mjs';
+import { type } from './lib/keys.mjs';
 import { PROGRAMS, layOut } from './lib/programs.mjs';
 import { Throttle } from './lib/throttle.mjs';
 
 /** Bytes a second; the line is there to be cut. */
 const RATE = 4_000_000;
+
+/** Sizes of the writer's window. */
+const SIZE = { width: 1000, height: 640 };
+const SMALLER = { width: 820, height: 520 };
 
 /** More lines than `sessions.scrollback` holds. */
 const FLOOD = 'seq 60000';
@@ -28,7 +33,7 @@ before(async () => {
   await layOut(demo.home);
   throttle.aim(demo.port);
   browser = await launch(demo);
-  context = await browser.newContext({ viewport: { width: 1000, height: 640 } });
+  context = await browser.newContext({ viewport: SIZE });
   const first = await openDemoPage(context, `${address}/${new URL(demo.page).hash}`);
   await first.close();
 });
@@ -65,15 +70,31 @@ for (const program of PROGRAMS) {
     await end({ program, writer, screen, witness, shown });
   });
 
+  // Below the program, a terminal that was made taller shows what it has above its screen, which is its own affair.
+  for (const [flood, what] of [['', 'all output is held'], [FLOOD, 'the beginning is not held any more']]) {
+    test(`${program.name}: who joins, and who takes it up, after a new size, where ${what}, sees the same`, async () => {
+      const { writer, screen, witness } = await begin(program, flood);
+      for (const keys of program.does.slice(0, 2)) await use(writer, keys, witness);
+      await resize(writer, witness, SMALLER);
+      await expectSame(witness.terminal, pageTerminal(writer), 'the writer');
+      await expectSame(witness.terminal, pageTerminal(await watch(witness.session)), 'who joined');
+      const heir = await takeUp(writer, flood);
+      await expectSame(witness.terminal, pageTerminal(heir), 'who took it up');
+      for (const keys of program.does.slice(2)) {
+        await use(heir, keys, witness);
+        await expectSame(witness.terminal, pageTerminal(heir), `after ${JSON.stringify(keys)}`);
+      }
+      await writer.close();
+      await end({ program, writer: heir, screen, witness, shown: [] });
+    });
+  }
+
   for (const [flood, what] of [['', 'all output is held'], [FLOOD, 'the beginning is not held any more']]) {
     test(`${program.name}: who takes the session up anew sees the same, where ${what}`, async () => {
       const { writer, screen, witness } = await begin(program, flood);
       for (const keys of program.does.slice(0, 4)) await use(writer, keys, witness);
       await expectSame(witness.terminal, pageTerminal(writer), 'the writer');
-      const heir = await open(demo.url);
-      await heir.getByRole('button', { name: /^Continue/ }).first().click();
-      await expectState(heir, flood ? /are not kept any more$/ : /^Connected to /);
-      await expectState(writer, /^Taken over by another window$/);
+      const heir = await takeUp(writer, flood);
       await expectSame(witness.terminal, pageTerminal(heir), 'who took it up');
       for (const keys of program.does.slice(4)) {
         await use(heir, keys, witness);
@@ -102,6 +123,15 @@ async function begin(program, flood = '') {
   await screen.command(program.start);
   await screen.shows(program.shows);
   return { writer, screen, spared, witness: { page: witness, session, terminal: pageTerminal(witness) } };
+}
+
+/** Continues the session in a tab of its own, in place of the writer. */
+async function takeUp(writer, flood) {
+  const heir = await open(demo.url);
+  await heir.getByRole('button', { name: /^Continue/ }).first().click();
+  await expectState(heir, flood ? /are not kept any more$/ : /^Connected to /);
+  await expectState(writer, /^Taken over by another window$/);
+  return heir;
 }
 
 /** Leaves the program: what was below it is there again. Then ends the session. */
@@ -139,20 +169,15 @@ async function prompts(page) {
   }, PROMPT);
 }
 
+/** Gives the writer's window another size, and waits until the witness has it, too. */
+async function resize(writer, witness, size) {
+  await expectChange(witness.terminal, 'a new size', () => writer.setViewportSize(size));
+}
+
 async function use(page, keys, witness, meanwhile = () => {}) {
   await expectChange(witness.terminal, keys, async () => {
     const typing = type(page, keys);
     meanwhile();
     await typing;
   });
-}
-
-/** Presses keys one after the other. */
-async function type(page, keys) {
-  for (const piece of keys.split(/(\x1bO.|\x1b|\r)/)) {
-    if (piece === '\x1b') await page.keyboard.press('Escape');
-    else if (piece === '\x1bOB') await page.keyboard.press('ArrowDown');
-    else if (piece === '\r') await page.keyboard.press('Enter');
-    else await page.keyboard.type(piece);
-  }
 }

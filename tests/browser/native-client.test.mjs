@@ -16,6 +16,9 @@ const RATE = 4_000_000;
 
 const SIZE = { cols: 110, rows: 32 };
 
+/** More lines than `sessions.scrollback` holds. */
+const FLOOD = 'seq 60000';
+
 /** An outage that the client tells of, in milliseconds: it does so after a second. */
 const OUTAGE = 1_500;
 
@@ -63,28 +66,30 @@ for (const program of PROGRAMS) {
     await end(program, witness, session, writer);
   });
 
-  test(`${program.name}: who joins or takes it up by the native client sees the same`, async () => {
-    const { writer, witness, session } = await begin(program);
-    for (const keys of program.does.slice(0, 3)) {
-      await use(writer, keys, witness);
-      await expectSame(witness, writer.read, `the writer, after ${JSON.stringify(keys)}`);
-    }
-    const viewer = new Native(demo, await link(session, 'viewer'), SIZE);
-    await expectSame(witness, viewer.read, 'who joined');
-    const heir = new Native(demo, await link(session, 'writer'), SIZE);
-    assert.equal(await writer.exit, 255, 'the one before is told, and goes');
-    await expectSame(witness, heir.read, 'who took it up');
-    for (const keys of program.does.slice(3)) {
-      await use(heir, keys, witness);
-      await expectSame(witness, heir.read, `who took it up, after ${JSON.stringify(keys)}`);
-      await expectSame(witness, viewer.read, `who joined, after ${JSON.stringify(keys)}`);
-    }
-    await end(program, witness, session, heir, viewer);
-  });
+  for (const [flood, what] of [['', 'all output is held'], [FLOOD, 'the beginning is not held any more']]) {
+    test(`${program.name}: who joins or takes it up by the native client sees the same, where ${what}`, async () => {
+      const { writer, witness, session } = await begin(program, flood);
+      for (const keys of program.does.slice(0, 3)) {
+        await use(writer, keys, witness);
+        await expectSame(witness, writer.read, `the writer, after ${JSON.stringify(keys)}`);
+      }
+      const viewer = new Native(demo, await link(session, 'viewer'), SIZE);
+      await expectSame(witness, viewer.read, 'who joined');
+      const heir = new Native(demo, await link(session, 'writer'), SIZE);
+      assert.equal(await writer.exit, 255, 'the one before is told, and goes');
+      await expectSame(witness, heir.read, 'who took it up');
+      for (const keys of program.does.slice(3)) {
+        await use(heir, keys, witness);
+        await expectSame(witness, heir.read, `who took it up, after ${JSON.stringify(keys)}`);
+        await expectSame(witness, viewer.read, `who joined, after ${JSON.stringify(keys)}`);
+      }
+      await end(program, witness, session, heir, viewer);
+    });
+  }
 }
 
 /** A native client with a program in it, and a witness who has watched from before it was started, over a line that holds. */
-async function begin(program) {
+async function begin(program, flood = '') {
   const { id: session, url } = await demo.mint('local', { size: SIZE });
   const writer = new Native(demo, url, SIZE);
   // Until then, this terminal echoes what is typed by itself.
@@ -96,6 +101,10 @@ async function begin(program) {
   await page.goto(`${demo.url}/watch?session=${session}`);
   await expectState(page, /^Watching$/);
   const spared = new Set([...throttle.open()].filter((pair) => !others.has(pair)));
+  if (flood) {
+    writer.type(`${flood}; echo en''ough\r`);
+    await writer.shows(/^enough$/);
+  }
   writer.type(`${program.start}\r`);
   await writer.shows(program.shows);
   return { writer, spared, session, witness: pageTerminal(page) };

@@ -345,35 +345,61 @@ async fn an_outage_is_told_of_and_forgotten_and_what_was_typed_meanwhile_is_run_
 }
 
 #[tokio::test]
-async fn answers_to_old_questions_are_not_typed_and_answers_to_new_ones_are() {
+async fn old_questions_are_not_asked_again_and_new_ones_are_and_every_key_arrives_meanwhile() {
     let world = World::start().await;
     let link = world.mint("local").await;
     let mut first = Client::connect(&world, &link, Connect::default()).await.unwrap();
     first.ready().await;
-    // A program that asks where the cursor is, what the terminal is, and how it is.
-    first.type_text("stty -echo; printf '\\033[6n\\033[c\\033[5n'; read -rsd n x; stty echo; echo as''ked\r").await;
+    // A program that asks where the cursor is, what the terminal is, which colour it has, and how it is.
+    let asks = "\\033[6n\\033[c\\033]11;?\\033\\\\\\033[5n";
+    first.type_text(&format!("stty -echo; printf 'as''king{asks}'; read -rsd n x; stty echo; echo as''ked\r")).await;
     first.see("\x1b[5n").await;
     first.type_text("\x1b[5;1R\x1b[?62c\x1b[0n").await;
     first.see("asked\r\n").await;
     drop(first);
     let link = world.another_link(&link.session).await;
     let mut terminal = sit(&link, &world.ca(), "");
-    for (question, answer) in [("\x1b[6n", "\x1b[9;9R"), ("\x1b[c", "\x1b[?64;22c"), ("\x1b[5n", "\x1b[0n")] {
-        terminal.see(question).await;
-        terminal.press(answer).await;
+    // What looks like a report of the cursor is a key here: Shift and F3.
+    terminal.press("stty -echo; printf 'go\\033[6n'; IFS= read -rsd R x; IFS= read -rsd R y; stty echo; echo \"got${x#*[},${y#*[}\"\r").await;
+    terminal.press("\x1b[1;2R").await;
+    let shown = terminal.see("go\x1b[6n").await;
+    assert!(shown.contains("asking") && shown.contains("asked"), "{shown:?}");
+    for question in ["\x1b[c", "\x1b]11;?", "\x1b[5n"] {
+        assert!(!shown.contains(question), "{question:?} is asked again in {shown:?}");
     }
-    // A new question, whose answer belongs to who asks; before it the client asks one of its own.
-    terminal.press("stty -echo; printf 'go\\033[6n'; IFS= read -rsd R x; stty echo; echo \"got${x#*[}\"\r").await;
-    terminal.see("\x1b[5n").await;
-    terminal.press("\x1b[0n").await;
-    terminal.see("go\x1b[6n").await;
+    assert_eq!(shown.matches("\x1b[6n").count(), 1, "{shown:?}");
     terminal.press("\x1b[12;34R").await;
-    let seen = terminal.see("got12;34\r\n").await;
-    for junk in ["9R", "64;22c", "0n"] {
-        assert!(!seen.contains(junk), "{junk:?} was typed: {seen:?}");
-    }
+    terminal.see("got1;2,12;34\r\n").await;
     terminal.press("exit\r").await;
     assert_eq!(status(&mut terminal).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_shown_again_goes_on_however_much_of_it_is_left_out() {
+    let world = World::start().await;
+    let link = world.mint("local").await;
+    let mut first = Client::connect(&world, &link, Connect::default()).await.unwrap();
+    first.ready().await;
+    // More questions than polytty has under way at once.
+    first.type_text("stty -echo; printf '\\033[6n%.0s' {1..60000}; echo as''ked; stty echo\r").await;
+    first.see("asked\r\n").await;
+    drop(first);
+    let link = world.another_link(&link.session).await;
+    let mut terminal = sit(&link, &world.ca(), "");
+    let shown = terminal.see("asked\r\n").await;
+    assert!(!shown.contains("\x1b[6n"), "{} bytes", shown.len());
+    terminal.press("echo no''thing; exit\r").await;
+    terminal.see("nothing\r\n").await;
+    assert_eq!(status(&mut terminal).await, 0);
+
+    let link = world.mint("local").await;
+    let mut first = Client::connect(&world, &link, Connect::default()).await.unwrap();
+    first.ready().await;
+    first.type_text("printf 'a\\033[6nb\\n'\r").await;
+    first.see("b\r\n").await;
+    drop(first);
+    let output = pipe(&world.another_link(&link.session).await, &world.ca(), &[], b"exit\n");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("a\x1b[6nb"), "a pipe gets what there was: {output:?}");
 }
 
 #[tokio::test]

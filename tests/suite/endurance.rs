@@ -1,11 +1,15 @@
 //! A network that breaks all the time costs neither a session nor a byte nor a keystroke.
 
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use polytty::client::{Client, Event, Options, Outcome};
 use polytty::provider::Dialer;
 use polytty_dialect::{Exit, Size};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::common::{PROVIDERS, Relay, World};
@@ -89,10 +93,91 @@ async fn the_end_of_a_terminal_is_heard_to_the_last_byte_through_a_network_that_
             assert_eq!(outcome, Outcome::Exit(exit_of(provider)), "{provider}");
             assert!(text.ends_with(&expected), "{provider}: {} bytes of {}", text.len(), expected.len());
         }
-        let (inside, before_ready) = relay.count();
-        println!("{provider}: {ENDINGS} endings, {inside} cuts inside of frames, {before_ready} between 101 and ready");
-        assert!(inside > 0);
+        let cuts = relay.count();
+        println!("{provider}: {ENDINGS} endings, {cuts:?}");
+        assert!(cuts.inside > 0);
     }
+}
+
+/// Cuts of each provider while `polytty connect` is there.
+const PROGRAM_CUTS: u32 = 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn polytty_connect_in_a_pipe_loses_and_repeats_nothing_either() {
+    let stories = PROVIDERS.iter().zip(200..).map(|(provider, seed)| tokio::spawn(piped(provider, seed)));
+    for story in stories.collect::<Vec<_>>() {
+        story.await.unwrap();
+    }
+}
+
+async fn piped(provider: &str, seed: u64) {
+    let (relay, world) = behind_a_relay(seed).await;
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("script");
+    std::fs::write(&script, SCRIPT).unwrap();
+    let link = world.mint(provider).await;
+    let (mut child, mut stdin, mut stdout) = connect(&link.url, &world.ca());
+    stdin.write_all(format!("exec /bin/bash {}\n", script.display()).as_bytes()).await.unwrap();
+    let mut output = Vec::new();
+    while !String::from_utf8_lossy(&output).contains(BEGIN) {
+        assert!(timeout(PATIENCE, stdout.read_buf(&mut output)).await.expect("it begins").unwrap() > 0);
+    }
+
+    relay.cut(true);
+    let reading = tokio::spawn(async move {
+        stdout.read_to_end(&mut output).await.unwrap();
+        output
+    });
+    let begin = Instant::now();
+    let mut typed = 0;
+    let mut clock = interval(Duration::from_millis(5));
+    while relay.count().all() < PROGRAM_CUTS {
+        assert!(begin.elapsed() < PATIENCE, "{provider}: {:?} by now", relay.count());
+        clock.tick().await;
+        typed += 1;
+        stdin.write_all(format!("i {typed}\n").as_bytes()).await.unwrap();
+    }
+    let made = relay.count();
+    relay.cut(false);
+    stdin.write_all(b"stop\n").await.unwrap();
+    let output = timeout(PATIENCE, reading).await.expect("it ends").unwrap();
+    let status = timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap();
+    let text = String::from_utf8(output).unwrap();
+    let printed = is_complete(provider, &text[text.find(BEGIN).unwrap() + BEGIN.len()..], typed);
+    assert_eq!(status.code(), Some(exit_of(provider).code.unwrap_or(0)), "{provider}");
+    println!("{provider}: {made:?}; {printed} lines printed, {typed} typed; {:.1} s", begin.elapsed().as_secs_f64());
+}
+
+/// `polytty connect` in a pipe.
+fn connect(link: &str, ca: &Path) -> (Child, ChildStdin, ChildStdout) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_polytty"))
+        .arg("connect")
+        .env("POLYTTY_LINK", link)
+        .env("POLYTTY_CA", ca)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    (child, stdin, stdout)
+}
+
+/// Whether what the script says behind its beginning is every line once and in order, and that it has read as many as
+/// were typed. How many lines it printed.
+fn is_complete(provider: &str, text: &str, typed: usize) -> usize {
+    let mut lines = text.split("\r\n");
+    let mut printed = 0;
+    let end = loop {
+        let line = lines.next().expect("the output has its end");
+        if line != format!("o {}", printed + 1) {
+            break line;
+        }
+        printed += 1;
+    };
+    assert_eq!(end, format!("end {typed}"), "{provider}: behind line {printed}");
+    assert_eq!(lines.next(), Some(""));
+    printed
 }
 
 async fn behind_a_relay(seed: u64) -> (Relay, World) {
@@ -128,9 +213,8 @@ async fn story(provider: &str, seed: u64, cuts: u32) {
     let (mut ticks, mut typed) = (0, 0);
     let mut clock = interval(Duration::from_millis(5));
     clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let (mut inside, mut before_ready) = relay.count();
-    while inside + before_ready < cuts {
-        assert!(begin.elapsed() < PATIENCE, "{provider}: {inside} and {before_ready} cuts by now");
+    while relay.count().all() < cuts {
+        assert!(begin.elapsed() < PATIENCE, "{provider}: {:?} by now", relay.count());
         tokio::select! {
             () = traveller.step() => {}
             _ = clock.tick() => {
@@ -145,28 +229,17 @@ async fn story(provider: &str, seed: u64, cuts: u32) {
                 }
             }
         }
-        (inside, before_ready) = relay.count();
     }
+    let made = relay.count();
     traveller.client.type_bytes(b"stop\n");
     let outcome = traveller.end().await;
 
-    let text = traveller.text().split_off(before);
-    let mut lines = text.split("\r\n");
-    let mut printed = 0;
-    let end = loop {
-        let line = lines.next().expect("the output has its end");
-        if line != format!("o {}", printed + 1) {
-            break line;
-        }
-        printed += 1;
-    };
-    assert_eq!(end, format!("end {typed}"), "{provider}: behind line {printed}");
-    assert_eq!(lines.next(), Some(""));
+    let printed = is_complete(provider, &traveller.text()[before..], typed);
     assert_eq!(outcome, Outcome::Exit(exit_of(provider)));
-    assert!(before_ready >= cuts / 10, "{before_ready} of {cuts} between 101 and ready");
+    assert!(10 * made.before_ready() >= made.all(), "a tenth between redeeming and ready, but {made:?}");
+    assert!(25 * made.upgrades.min(made.readies) >= made.all(), "as many of either kind, but {made:?}");
     println!(
-        "{provider}: {inside} cuts inside of frames, {before_ready} between 101 and ready; {} times lost, {} times \
-         back; {printed} lines printed, {typed} typed; {:.1} s",
+        "{provider}: {made:?}; {} times lost, {} times back; {printed} lines printed, {typed} typed; {:.1} s",
         traveller.lost,
         traveller.back,
         begin.elapsed().as_secs_f64()

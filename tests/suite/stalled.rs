@@ -3,6 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::common::{Client, Connect, Demo, Link, eventually};
 
 /// How a kind is tried.
@@ -119,6 +121,48 @@ async fn who_is_alone_on_a_shared_connection_gets_all_of_a_flood_that_outruns_it
         let lines = client.output.windows(3).filter(|window| window == b"y\r\n").count();
         assert_eq!(lines, FLOOD / 2, "{provider}");
     }
+    assert_eq!(demo.terminate().await, 0);
+}
+
+/// Viewers that read nothing, and what one of them may add, in bytes: its queue of 256 KiB, a screen, what is on its way in
+/// TLS, the kernel's queues.
+const VIEWERS: usize = 20;
+const A_VIEWER: u64 = 768 << 10;
+
+#[tokio::test]
+async fn twenty_viewers_that_read_nothing_hold_little_and_the_writer_does_not_wait_for_them() {
+    // Ten times what may wait for a viewer, and over before they are let go.
+    const FLOOD: usize = 4_000_000;
+    let demo = Demo::start().await;
+    let (mut writer, before) = prepare(&demo, "local").await;
+    let path = format!("/v1/sessions/{}/links", writer.session);
+    let mut viewers = Vec::new();
+    for _ in 0..VIEWERS {
+        let made = demo.api(http::Method::POST, &path, Some(json!({ "role": "viewer" }))).await;
+        let link = Link { session: writer.session.clone(), url: made.body["url"].as_str().unwrap().to_owned() };
+        let mut viewer = Client::connect(&demo, &link, Connect::default()).await.unwrap();
+        viewer.ready().await;
+        viewers.push(viewer);
+    }
+    writer.type_text(&format!("stty -onlcr -echo; echo be''gin; yes | head -c {FLOOD}; echo en''d\r")).await;
+    writer.see("begin\n").await;
+    let (mut count, mut most, mut looked_at) = (0, 0, 0);
+    while count < FLOOD {
+        assert!(writer.read().await, "{:?}", writer.closed);
+        count += writer.output.len();
+        writer.output.clear();
+        if count > looked_at + FLOOD / 20 {
+            looked_at = count;
+            most = held(&demo).0.max(most);
+        }
+    }
+    let added = most.saturating_sub(before);
+    println!("a stalled viewer adds {} KiB", added / VIEWERS as u64 / 1024);
+    assert!(added < VIEWERS as u64 * A_VIEWER, "{added} bytes");
+    // One that reads again is skipped forward to what is on the screen.
+    viewers.swap_remove(0).see("end").await;
+    drop(viewers);
+    end(&demo, &[writer]).await;
     assert_eq!(demo.terminate().await, 0);
 }
 

@@ -111,3 +111,46 @@ async fn a_way_back_that_has_expired_was_spent_or_whose_session_is_over_leads_no
     let guessed = Link { session: String::new(), url: format!("wss://x/t/{}", "A".repeat(43)) };
     is_refused(&world, &guessed, 4404).await;
 }
+
+#[tokio::test]
+async fn a_way_back_that_runs_out_while_nobody_is_there_is_gone_and_the_session_is_not() {
+    let world = World::with(|config| config["tickets"] = json!({ "resume_ttl": "1s" })).await;
+    let link = world.mint("local").await;
+    let mut client = Client::connect(&world, &link, Connect::default()).await.unwrap();
+    let ready = client.ready().await;
+    assert_eq!(client.run("kept=this; echo in").await, "in\r\n");
+    let newest = client.said.iter().rfind(|said| said["operation"] == "resume");
+    let resume = newest.map_or(&ready["resume"], |said| said).clone();
+    drop(client);
+    let expires_at: jiff::Timestamp = resume["expires_at"].as_str().unwrap().parse().unwrap();
+    // To try it before would be to use it.
+    eventually(async || (jiff::Timestamp::now() > expires_at).then_some(())).await;
+    world.until(&link.session, "detached").await;
+    is_refused(&world, &Link { session: link.session.clone(), url: resume["url"].as_str().unwrap().to_owned() }, 4410)
+        .await;
+    let mut back = world.reconnect(&link.session).await;
+    back.ready().await;
+    back.catch_up().await;
+    assert_eq!(back.run("echo $kept").await, "this\r\n");
+}
+
+#[tokio::test]
+async fn without_a_scrollback_who_comes_back_goes_on_and_is_told_what_is_gone() {
+    let world = World::with(|config| config["sessions"] = json!({ "scrollback": "0B" })).await;
+    let link = world.mint("pai").await;
+    let mut client = Client::connect(&world, &link, Connect::default()).await.unwrap();
+    client.ready().await;
+    assert_eq!(client.run("kept=this; echo in").await, "in\r\n");
+    drop(client);
+    let session = world.until(&link.session, "detached").await;
+    let gone = session["bytes_out"].as_u64().unwrap();
+    let held = world.api(Method::GET, &format!("/v1/sessions/{}/scrollback", link.session), None).await;
+    assert_eq!((held.status.as_u16(), held.body), (200, json!("")));
+    let mut back = world.reconnect(&link.session).await;
+    assert_eq!(back.ready().await["offset"], gone);
+    assert_eq!(back.hear("replay").await, json!({ "operation": "replay", "bytes": 0, "missing": gone }));
+    // What is typed and shown from here on comes whole, however much it is.
+    assert_eq!(back.run("echo $kept").await, "this\r\n");
+    let lines: String = (1..=20_000).map(|n| format!("{n}\r\n")).collect();
+    assert_eq!(back.run("seq 20000").await, lines);
+}

@@ -1,6 +1,5 @@
 //! `polytty connect`
 
-mod answers;
 mod keys;
 pub(super) mod modes;
 pub(super) mod scanner;

@@ -3,13 +3,13 @@
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use super::answers::{Answers, MARK};
 use super::modes::Modes;
 use super::scanner::Scanner;
 use super::streams::{Progress, To, Writer};
 use crate::client::Output;
+use crate::session::Questions;
 
 /// How long leaving waits for a screen that does not take what is left for it.
 const LEAVE: Duration = Duration::from_millis(500);
@@ -30,10 +30,8 @@ pub(super) struct Screen {
     stderr_is_terminal: bool,
     /// How much is consumed, as was told last.
     counted: u64,
-    /// Behind old output, a mark for the terminal to answer is still to be written, as soon as one may be.
-    mark_due: bool,
-    /// How much has to be written until all old output is, its mark included.
-    shown_at: Option<u64>,
+    /// Cuts the questions from what is shown again, where a terminal would answer them.
+    replay: Option<Questions>,
     below: bool,
 }
 
@@ -48,41 +46,51 @@ impl Screen {
             stdout_is_terminal: io::stdout().is_terminal(),
             stderr_is_terminal: io::stderr().is_terminal(),
             counted: 0,
-            mark_due: false,
-            shown_at: None,
+            replay: None,
             below: false,
         })
     }
 
-    /// Shows output, and tells `answers` which part of it is old. The mark that ends it is written before the first
-    /// output that is new: until then no question can be new.
-    pub(super) fn show(&mut self, output: &Output, answers: &mut Answers) {
-        let old = !(output.synthetic.is_empty() && output.replayed.is_empty());
-        if old {
-            answers.begin();
-            self.shown_at = None;
-            for (to, bytes) in [(To::Output(false), &output.synthetic), (To::Output(true), &output.replayed)] {
-                self.scanner.feed(bytes, |sequence| {
-                    self.modes.see(sequence);
-                    answers.see(sequence);
-                });
-                self.writer.write(to, bytes);
-            }
-            self.mark_due = true;
+    /// Shows output. What was shown before is shown to a terminal without the questions in it: they were answered then, and
+    /// the shell would take another answer for something typed. How many bytes that left out.
+    pub(super) fn show(&mut self, output: &Output) -> u64 {
+        let Output { synthetic, replayed, live } = output;
+        if !synthetic.is_empty() {
+            self.end_replay();
+            self.write(To::Output(false), synthetic);
         }
-        let mut live = &output.live[..];
-        // Old output may end in the middle of a sequence, which a mark would break.
-        while self.mark_due
-            && let [first, rest @ ..] = live
-        {
-            if self.scanner.is_between() {
-                self.mark(answers);
-            } else {
-                self.live(&[*first]);
-                live = rest;
-            }
+        let left_out = self.show_again(replayed);
+        if !live.is_empty() {
+            self.end_replay();
+            self.write(To::Output(true), live);
         }
-        self.live(live);
+        left_out
+    }
+
+    fn show_again(&mut self, replayed: &[u8]) -> u64 {
+        if !self.stdout_is_terminal {
+            self.write(To::Output(true), replayed);
+            return 0;
+        }
+        if replayed.is_empty() {
+            return 0;
+        }
+        let questions = self.replay.get_or_insert_default();
+        let before = questions.held() + replayed.len();
+        let mut shown = Vec::with_capacity(before);
+        questions.cut(replayed, &mut shown);
+        let left_out = before - shown.len() - questions.held();
+        self.write(To::Output(true), &shown);
+        left_out as u64
+    }
+
+    /// A sequence that goes on in what is new was not seen whole before.
+    fn end_replay(&mut self) {
+        if let Some(questions) = self.replay.take() {
+            let mut rest = Vec::new();
+            questions.end(&mut rest);
+            self.write(To::Output(true), &rest);
+        }
     }
 
     /// Waits until something has been written; how much more of what counts that was.
@@ -90,11 +98,8 @@ impl Screen {
     /// # Errors
     ///
     /// Why nothing more can be written.
-    pub(super) async fn progress(&mut self, answers: &mut Answers) -> Result<u64, String> {
-        let Progress { written, counted, failed } = self.writer.progress().await;
-        if self.shown_at.take_if(|at| *at <= written).is_some() {
-            answers.shown(Instant::now());
-        }
+    pub(super) async fn progress(&mut self) -> Result<u64, String> {
+        let Progress { counted, failed, .. } = self.writer.progress().await;
         let more = counted - std::mem::replace(&mut self.counted, counted);
         failed.map_or(Ok(more), Err)
     }
@@ -151,18 +156,9 @@ impl Screen {
         }
     }
 
-    fn live(&mut self, bytes: &[u8]) {
+    fn write(&mut self, to: To, bytes: &[u8]) {
         self.scanner.feed(bytes, |sequence| self.modes.see(sequence));
-        self.writer.write(To::Output(true), bytes);
-    }
-
-    fn mark(&mut self, answers: &mut Answers) {
-        self.mark_due = false;
-        if self.raw && self.stdout_is_terminal {
-            self.writer.write(To::Output(false), MARK);
-            answers.mark();
-        }
-        self.shown_at = Some(self.writer.queued());
+        self.writer.write(to, bytes);
     }
 
     fn undo(&mut self) {

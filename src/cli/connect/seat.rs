@@ -11,7 +11,6 @@ use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::answers::Answers;
 use super::keys::{Command, EscapeChar, Keys};
 use super::screen::Screen;
 use super::streams::{self, CHUNK};
@@ -42,7 +41,6 @@ pub(super) struct Seat {
     screen: Screen,
     tty: Option<Tty>,
     keys: Keys,
-    answers: Answers,
     signals: Signals,
     viewer: bool,
     /// When to tell that the connection is lost.
@@ -64,7 +62,6 @@ impl Seat {
             screen,
             tty,
             keys: Keys::new(escape),
-            answers: Answers::default(),
             signals,
             viewer: false,
             tell_at: None,
@@ -91,7 +88,7 @@ impl Seat {
 
     async fn attend(&mut self) -> Done {
         loop {
-            let alarm = [self.tell_at, self.repaint_at, self.answers.deadline()].into_iter().flatten().min();
+            let alarm = [self.tell_at, self.repaint_at].into_iter().flatten().min();
             let may_type = self.client.room() >= 2 * CHUNK;
             tokio::select! {
                 came = self.signals.next() => match came {
@@ -104,7 +101,7 @@ impl Seat {
                         return Done::Over(outcome);
                     }
                 }
-                written = self.screen.progress(&mut self.answers) => match written {
+                written = self.screen.progress() => match written {
                     Ok(counted) => self.client.consumed(counted),
                     Err(why) => return Done::Unheard(why),
                 },
@@ -130,7 +127,10 @@ impl Seat {
                     self.screen.say(&format!("{missing} bytes of output are missing here"));
                 }
             }
-            Event::Output(output) => self.screen.show(&output, &mut self.answers),
+            Event::Output(output) => {
+                let left_out = self.screen.show(&output);
+                self.client.consumed(left_out);
+            }
             Event::Notice { code, message } => {
                 let words = Outcome::Failed { code, message };
                 self.screen.say(&words.to_string());
@@ -157,9 +157,7 @@ impl Seat {
             self.client.type_bytes(&typed);
             return None;
         }
-        let mut keys = Vec::new();
-        self.answers.feed(&typed, Instant::now(), &mut keys);
-        self.pressed(&keys).await
+        self.pressed(&typed).await
     }
 
     async fn pressed(&mut self, mut keys: &[u8]) -> Option<Done> {
@@ -186,10 +184,6 @@ impl Seat {
         if self.repaint_at.take_if(|at| *at <= now).is_some() {
             self.resize();
         }
-        let mut keys = Vec::new();
-        self.answers.tick(now, &mut keys);
-        // What was held back so long is no command of ours, which begin with no ESC.
-        self.client.type_bytes(&keys);
     }
 
     fn resize(&mut self) {

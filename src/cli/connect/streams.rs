@@ -107,11 +107,6 @@ impl Writer {
         self.queue.filled.notify_one();
     }
 
-    /// Bytes that were handed over so far.
-    pub(super) fn queued(&self) -> u64 {
-        self.queued
-    }
-
     /// Waits for progress.
     pub(super) async fn progress(&mut self) -> Progress {
         if self.progress.changed().await.is_err() {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{Pump, replaced};
 use crate::session::attachment::{Attachment, Unconfirmed};
 use crate::session::info::State;
+use crate::session::screen::Screen;
 use crate::ticket::{Refused, ResumeLink};
 
 /// What a client is told whose offset lies in the future.
@@ -58,8 +59,8 @@ impl Pump<'_> {
         if known.is_none() && end > 0 {
             client.synthetic(Bytes::from_static(RESET));
         }
-        // Only a model that has seen all of it shows more than what is held.
-        if known.is_none() && missing > 0 && self.screen.is_some() && self.is_whole {
+        // What is held may lack the beginning, and was written for the sizes of then.
+        if known.is_none() && end > 0 && self.screen.as_mut().is_some_and(Screen::is_whole) {
             client.want_screen();
         }
         if repeated > 0 || missing > 0 {

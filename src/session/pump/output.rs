@@ -155,8 +155,9 @@ impl Pump<'_> {
 
     /// Shows a client that missed a part of the output what is on the screen, where that is known. Whether it did.
     fn paint(&mut self) -> bool {
-        if let (Some(client), Some(screen)) = (&mut self.client, &self.screen)
+        if let (Some(client), Some(screen)) = (&mut self.client, &mut self.screen)
             && client.takes_screen()
+            && screen.is_whole()
         {
             let screen = [RESET, &screen.snapshot()].concat();
             client.synthetic(screen.into());

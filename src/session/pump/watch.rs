@@ -60,16 +60,16 @@ impl Pump<'_> {
 
     fn paint_for(&mut self, seat: &Seat, link: Option<ResumeLink>) {
         let mut bytes = RESET.to_vec();
-        let whole = match &self.screen {
+        let whole = match &mut self.screen {
             Some(screen) => {
                 bytes.extend_from_slice(&screen.snapshot());
-                self.is_whole
+                screen.is_whole()
             }
             None => {
                 let (front, back) = self.ring.from(self.ring.first_boundary());
                 bytes.extend_from_slice(front);
                 bytes.extend_from_slice(back);
-                self.ring.start() == 0
+                self.ring.start() == 0 && self.sizes.is_constant(0)
             }
         };
         let input = self.task.session.record.input();
@@ -107,6 +107,10 @@ impl Pump<'_> {
                 }
             }
         }
+        if self.screen.as_mut().is_some_and(Screen::is_another) {
+            let seats: Vec<_> = self.viewers.seats().cloned().collect();
+            seats.iter().for_each(|seat| self.repaint(seat));
+        }
     }
 
     /// Shows the last screen to whoever waits for one.
@@ -117,11 +121,14 @@ impl Pump<'_> {
 
     /// Tells a new size to whoever watches.
     pub(super) fn show_size(&mut self, size: Size) {
+        self.sizes.change(self.ring.end(), size, self.ring.start());
         if !Screen::fits(size) {
             self.screen = None;
         }
         if let Some(screen) = &mut self.screen {
             screen.resize(size);
+        } else if self.task.settings.screen == ScreenPolicy::Always {
+            self.model();
         }
         for seat in self.viewers.seats() {
             seat.tell(Event::Size(size));
@@ -133,12 +140,25 @@ impl Pump<'_> {
         if self.screen.is_some() || self.task.settings.screen == ScreenPolicy::Off || !Screen::fits(self.size) {
             return;
         }
-        let from = self.ring.first_boundary();
+        let held = self.ring.first_boundary()..self.ring.end();
         let mut screen = Screen::new(self.size);
-        let (front, back) = self.ring.from(from);
-        screen.feed(front);
-        screen.feed(back);
-        self.is_whole = from == 0;
+        let mut is_known = held.start == 0;
+        for (size, piece) in self.sizes.pieces(held) {
+            match size.filter(|size| Screen::fits(*size)) {
+                Some(size) => {
+                    screen.resize(size);
+                    if !is_known {
+                        screen.forget();
+                    }
+                    is_known = true;
+                }
+                // What was written for a size that is not known is nowhere.
+                None => is_known = false,
+            }
+            let (front, back) = self.ring.within(piece);
+            screen.feed(front);
+            screen.feed(back);
+        }
         self.screen = Some(screen);
     }
 
@@ -159,8 +179,6 @@ impl Pump<'_> {
     /// Gives the terminal its row back.
     pub(super) fn end_nudge(&mut self) {
         self.nudged = None;
-        // What the program has painted by now is all there is.
-        self.is_whole = self.screen.is_some();
         if self.over.is_none() {
             self.upstream.resize(self.size);
         }

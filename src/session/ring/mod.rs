@@ -3,6 +3,7 @@
 mod boundary;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -132,6 +133,14 @@ impl Ring {
         }
     }
 
+    /// The bytes within `range`, whose ends lie between [`Ring::start`] and [`Ring::end`], in two pieces.
+    pub(super) fn within(&self, range: Range<u64>) -> (&[u8], &[u8]) {
+        let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+        let (front, back) = self.from(range.start);
+        let in_front = length.min(front.len());
+        (&front[..in_front], &back[..(length - in_front).min(back.len())])
+    }
+
     fn segment(&self) -> usize {
         (self.bound / SEGMENTS).clamp(MIN_SEGMENT, MAX_SEGMENT)
     }
@@ -222,6 +231,12 @@ mod tests {
         assert_eq!(held(&ring, ring.start()), all[ring.start() as usize..]);
         assert_eq!(held(&ring, ring.end() - 5), all[all.len() - 5..]);
         assert_eq!(held(&ring, ring.end()), b"");
+        for from in [ring.start(), ring.end() - 40_000, ring.end() - 1, ring.end()] {
+            for to in [from, from + 1, from + 30_000, ring.end()].map(|to| to.min(ring.end())) {
+                let (front, back) = ring.within(from..to);
+                assert_eq!([front, back].concat(), all[from as usize..to as usize]);
+            }
+        }
     }
 
     #[test]

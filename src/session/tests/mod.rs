@@ -57,6 +57,11 @@ impl Terminal {
         self.0.lock().unwrap().typed.clone()
     }
 
+    /// The rows of each size that it was given.
+    fn rows(&self) -> Vec<u16> {
+        self.0.lock().unwrap().sizes.iter().map(|size| size.rows()).collect()
+    }
+
     /// Output bytes that the session has taken.
     fn taken(&self) -> usize {
         self.0.lock().unwrap().taken

@@ -43,7 +43,11 @@ fn ticket(link: &str) -> &str {
 
 /// What a terminal shows that is given this output.
 fn shown(output: &[u8]) -> Vec<u8> {
-    let mut screen = Screen::new(Size::DEFAULT);
+    shown_in(Size::DEFAULT, output)
+}
+
+fn shown_in(size: Size, output: &[u8]) -> Vec<u8> {
+    let mut screen = Screen::new(size);
     screen.feed(output);
     screen.snapshot()
 }
@@ -157,6 +161,15 @@ async fn a_viewer_that_reads_nothing_at_all_is_let_go() {
         world.client.see(60_000).await;
     }
     assert_eq!(a_word(&mut world.client, "viewers").await["count"], 0);
+    // What it reads when it reads again ends in why.
+    assert_eq!(a_word(&mut viewer, "error").await["code"], "fell_behind");
+    let (_, _, close) = viewer.drain().await;
+    assert_eq!(close, Some(4413));
+}
+
+/// Output of a program that paints one place over and over; more of it than is held.
+fn much_in_one_place() -> Vec<u8> {
+    b"\x1b[5;1Hworking \x1b[31m*\x1b[m".repeat(30_000)
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,15 +177,161 @@ async fn without_a_whole_screen_a_viewer_is_told_so_and_the_program_is_made_to_p
     for policy in [ScreenPolicy::Viewers, ScreenPolicy::Off] {
         let mut world = World::with_screen(policy, lifetimes(), b"$ ", None).await;
         world.client.see(2).await;
-        let much = b"0123456789\r\n".repeat(100_000);
-        world.terminal.says(&much);
-        world.client.see(much.len()).await;
+        world.terminal.says(&much_in_one_place());
+        world.client.see(much_in_one_place().len()).await;
         let mut viewer = world.watch().await;
         assert_eq!(a_word(&mut viewer, "error").await["code"], "output_gap");
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let sizes: Vec<_> = world.terminal.0.lock().unwrap().sizes.iter().map(|size| size.rows()).collect();
-        assert_eq!(sizes, [24, 23, 24], "{policy:?}");
+        assert_eq!(world.terminal.rows(), [24, 23, 24], "{policy:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_that_paints_late_or_never_leaves_the_screen_unknown_until_it_does() {
+    let mut world = World::start(b"$ ", None).await;
+    world.client.see(2).await;
+    world.terminal.says(&much_in_one_place());
+    world.client.see(much_in_one_place().len()).await;
+    let mut first = world.watch().await;
+    assert_eq!(a_word(&mut first, "error").await["code"], "output_gap");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    // It has said something meanwhile, as a shell does that draws its prompt anew.
+    world.terminal.says(b"\r\x1b[K$ ");
+    world.client.see(6).await;
+    let mut second = world.watch().await;
+    assert_eq!(a_word(&mut second, "error").await["code"], "output_gap", "nothing was painted");
+
+    world.terminal.says(b"\x1b[H\x1b[2Jall of it");
+    world.client.see(16).await;
+    let mut third = world.watch().await;
+    world.terminal.says(b", live");
+    let seen = third.see(6).await;
+    assert_eq!(shown(&seen.synthetic), shown(b"\x1b[H\x1b[2Jall of it"));
+    assert!(seen.word("error").is_none(), "it is whole");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_watches_a_program_whose_beginning_was_missed_sees_nothing_of_it_when_it_has_left() {
+    let mut world = World::start(b"$ \x1b[?1049h", None).await;
+    world.client.see(10).await;
+    world.terminal.says(&much_in_one_place());
+    world.client.see(much_in_one_place().len()).await;
+    let mut viewer = world.watch().await;
+    assert_eq!(a_word(&mut viewer, "error").await["code"], "output_gap");
+    // One more piece than the last one, so that what was shown first is over.
+    world.terminal.says(b"\x1b[2Jpainted");
+    world.terminal.says(b"\x1b[?1049l$ ");
+    let again = a_word(&mut viewer, "ready").await;
+    assert_eq!(again["offset"], 10 + much_in_one_place().len() + 11 + 10);
+    world.terminal.says(b"ls");
+    let seen = viewer.see(2).await;
+    let mut screen = Screen::new(Size::DEFAULT);
+    screen.feed(&seen.synthetic);
+    let text = String::from_utf8(screen.snapshot()).unwrap();
+    assert!(text.contains("$ ") && !text.contains("painted") && !text.contains("working"), "{text:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_model_is_there_as_long_as_somebody_watches_and_no_longer() {
+    let mut world = World::start(b"\x1b[2Jfirst line", None).await;
+    world.client.see(14).await;
+    let mut first = world.watch().await;
+    first.see(0).await;
+    let all = [b"\x1b[2Jfirst line", &much_in_one_place()[..]].concat();
+    for piece in much_in_one_place().chunks(60_000) {
+        world.terminal.says(piece);
+        world.client.see(piece.len()).await;
+        first.see(piece.len()).await;
+    }
+    let mut second = world.watch().await;
+    world.terminal.says(b".");
+    let seen = second.see(1).await;
+    assert!(seen.word("error").is_none(), "it was fed meanwhile");
+    assert_eq!(shown(&seen.synthetic), shown(&all));
+    drop((first, second));
+    world.until_viewers_are(0).await;
+    let mut third = world.watch().await;
+    assert_eq!(a_word(&mut third, "error").await["code"], "output_gap", "what is not held is not known any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_flood_of_lines_the_screen_is_known_though_its_beginning_is_not_held() {
+    let mut world = World::start(b"$ ", None).await;
+    world.client.see(2).await;
+    let lines: Vec<u8> = (0..60_000_u32).flat_map(|n| format!("{n}\r\n").into_bytes()).collect();
+    world.terminal.says(&lines);
+    world.client.see(lines.len()).await;
+    let mut viewer = world.watch().await;
+    world.terminal.says(b"$ ");
+    let seen = viewer.see(2).await;
+    assert_eq!(shown(&seen.synthetic), shown(&lines));
+    assert!(seen.word("error").is_none());
+    assert_eq!(world.terminal.rows(), [24], "nothing has to be painted anew");
+}
+
+/// What a terminal shows that was given a size in the middle of its output.
+fn shown_resized(before: &[u8], size: Size, behind: &[u8]) -> Vec<u8> {
+    let mut screen = Screen::new(Size::DEFAULT);
+    screen.feed(before);
+    screen.resize(size);
+    screen.feed(behind);
+    screen.snapshot()
+}
+
+/// What is written for 80 columns, and wraps there.
+const WIDE: &[u8] = b"\x1b[10;70H0123456789wrapped\x1b[3;1Hcut \x1b[31mhere ";
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_or_takes_it_up_after_a_resize_sees_what_was_written_in_the_size_of_then() {
+    let small = Size::new(60, 12).unwrap();
+    for policy in [ScreenPolicy::Viewers, ScreenPolicy::Always] {
+        let mut world = World::with_screen(policy, lifetimes(), WIDE, None).await;
+        let first = world.client.see(WIDE.len()).await;
+        world.client.say(Kind::Text, br#"{"operation":"resize","cols":60,"rows":12}"#).await;
+        while world.terminal.rows() != [24, 12] {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        world.terminal.says(b"and on");
+        world.client.see(6).await;
+        let mut viewer = world.watch().await;
+        world.terminal.says(b", live");
+        let seen = viewer.see(6).await;
+        assert_eq!(shown_in(small, &seen.synthetic), shown_resized(WIDE, small, b"and on"), "who joins, {policy:?}");
+        assert!(seen.word("error").is_none(), "{policy:?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.terminal.rows(), [24, 12], "no need to paint anew");
+        drop(viewer);
+        world.until_viewers_are(0).await;
+
+        world.lose().await;
+        world.client = world.come_back(first.link(), None).await;
+        let output = all_output(&mut world.client).await;
+        let is_right = shown_in(small, &output) == shown_resized(WIDE, small, b"and on, live");
+        assert_eq!(is_right, policy == ScreenPolicy::Always, "who takes it up, {policy:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_model_is_kept_what_was_written_before_a_resize_is_said_to_be_partly_known() {
+    let mut world = World::with_screen(ScreenPolicy::Off, lifetimes(), WIDE, None).await;
+    world.client.see(WIDE.len()).await;
+    world.client.say(Kind::Text, br#"{"operation":"resize","cols":60,"rows":12}"#).await;
+    while world.terminal.rows() != [24, 12] {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut viewer = world.watch().await;
+    assert_eq!(a_word(&mut viewer, "error").await["code"], "output_gap");
+}
+
+/// All output that comes without waiting, the synthetic one, too.
+async fn all_output(client: &mut Client) -> Vec<u8> {
+    let mut output = Vec::new();
+    while let Ok(incoming) = tokio::time::timeout(Duration::from_secs(1), client.next()).await {
+        if let Incoming::Message(Kind::Binary, bytes) = incoming {
+            output.extend_from_slice(&bytes);
+        }
+    }
+    output
 }
 
 #[tokio::test(start_paused = true)]
@@ -300,19 +459,14 @@ async fn a_writer_who_missed_too_much_finds_the_right_screen_where_one_is_always
     let first = world.client.see(22).await;
     world.lose().await;
     // A program that paints the same place over and over.
-    let much = b"\x1b[5;1Hworking \x1b[31m*\x1b[m".repeat(30_000);
+    let much = much_in_one_place();
     world.terminal.says(&much);
     while world.terminal.taken() < 22 + much.len() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     world.client = world.come_back(first.link(), None).await;
     let from = world.client.see(0).await.ready["offset"].as_u64().unwrap();
-    let mut output = Vec::new();
-    while let Ok(incoming) = tokio::time::timeout(Duration::from_secs(1), world.client.next()).await {
-        if let Incoming::Message(Kind::Binary, bytes) = incoming {
-            output.extend_from_slice(&bytes);
-        }
-    }
+    let output = all_output(&mut world.client).await;
     assert!(from > 22);
     assert_eq!(shown(&output), shown(&[b"\x1b[?1049h\x1b[1;1Htop line", &much[..]].concat()));
 }

@@ -2,7 +2,7 @@
 //!
 //! Each has a task and a [`Seat`] of its own, so that none is felt by the writer or by another viewer. The session
 //! puts what happens onto every seat and waits for none. A viewer that does not keep up is skipped forward to what is
-//! on the screen by then; one that reads nothing for 30 s is let go. One whose connection was lost comes back by a link
+//! on the screen by then; one that takes nothing for 15 s of what it is sent is let go. One whose connection was lost comes back by a link
 //! of its own, and begins anew with what is on the screen.
 
 mod gallery;
@@ -29,6 +29,13 @@ use seat::Next;
 
 /// Bytes that one turn takes from a viewer.
 const TURN: usize = 64 * 1024;
+
+/// How long a viewer may take nothing of what it is sent. Less than the 20 s after which its connection counts as lost,
+/// which would give it no reason.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How often it is looked whether one that is sent something takes it.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What a viewer is told whose screen is not all there.
 const PARTLY: &str = "only a part of the screen is known until the program paints it anew";
@@ -82,20 +89,30 @@ impl Viewer {
     }
 
     async fn show(&mut self) -> Farewell {
+        let mut taken = (0, Instant::now());
+        let mut over_at = None;
         loop {
             // Never without a clock: a viewer that stops reading, or acknowledging, is not waited for, least of all
             // when the session has ended.
-            let patience = Instant::now() + DRAIN;
-            let before = self.client.socket().transferred();
-            let until = self.renewal.map_or(patience, |renewal| renewal.min(patience));
+            let now = Instant::now();
+            let (is_at_rest, count) = (self.client.is_at_rest(), self.client.socket().transferred().1);
+            if is_at_rest || taken.0 != count {
+                taken = (count, now);
+            }
+            if self.is_over {
+                over_at.get_or_insert(now);
+            }
+            let look = now + if is_at_rest { DRAIN } else { LOOK };
+            let until = self.renewal.map_or(look, |renewal| renewal.min(look));
             let step = match timeout_at(until, poll_fn(|cx| self.poll_step(cx))).await {
                 Ok(step) => step,
                 Err(_) if self.renewal.is_some_and(|renewal| renewal <= Instant::now()) => {
                     self.renew().await;
                     continue;
                 }
-                Err(_) if self.is_over => return Farewell::Over,
-                Err(_) if self.client.is_at_rest() || self.client.socket().transferred().1 != before.1 => continue,
+                Err(_) if over_at.is_some_and(|at| at + DRAIN <= Instant::now()) => return Farewell::Over,
+                Err(_) if self.client.is_at_rest() || self.client.socket().transferred().1 != taken.0 => continue,
+                Err(_) if taken.1 + PATIENCE > Instant::now() => continue,
                 Err(_) => return Farewell::Refused(Code::FellBehind, STUCK),
             };
             match step {

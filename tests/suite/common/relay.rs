@@ -12,7 +12,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// TLS records of encrypted data.
@@ -21,11 +21,14 @@ const APPLICATION_DATA: u8 = 23;
 /// How long a connection lives at most before it is cut.
 const LIFE: Duration = Duration::from_millis(60);
 
-/// One connection of so many is cut between its 101 and what follows it, which is `ready`.
-const AIMED: u64 = 9;
+/// One connection of so many is cut between redeeming and `ready`. More than a tenth, for cuts of those that were there
+/// before count, too.
+const AIMED: u64 = 8;
 
-/// How long a `ready` that must not pass is waited for.
-const READY: Duration = Duration::from_secs(2);
+/// Records of data that polytty sends behind the end of the client's handshake: its tickets for a later session (RFC
+/// 8446, section 4.6.1), which rustls puts into one, the 101, and the message `ready`.
+const UPGRADE: u32 = 2;
+const READY: u32 = 3;
 
 /// The relay. It passes everything until it is told to cut.
 #[derive(Clone)]
@@ -39,22 +42,43 @@ struct Shared {
     target: OnceLock<SocketAddr>,
     cuts: AtomicBool,
     closed: AtomicBool,
-    /// Connections that were cut inside of a record, and between 101 and `ready`.
     inside: AtomicU32,
-    before_ready: AtomicU32,
+    upgrades: AtomicU32,
+    readies: AtomicU32,
     random: AtomicU64,
+    /// Connections that have come while cuts are made.
     connections: AtomicU64,
+}
+
+/// How many connections were cut.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cuts {
+    /// Inside of a record.
+    pub(crate) inside: u32,
+    /// With the 101 on its way: the link was redeemed, and its client cannot know.
+    pub(crate) upgrades: u32,
+    /// With `ready` on its way.
+    pub(crate) readies: u32,
+}
+
+impl Cuts {
+    /// Between redeeming and `ready`.
+    pub(crate) fn before_ready(self) -> u32 {
+        self.upgrades + self.readies
+    }
+
+    pub(crate) fn all(self) -> u32 {
+        self.inside + self.before_ready()
+    }
 }
 
 /// What becomes of a connection.
 #[derive(Clone, Copy)]
 enum Fate {
     /// Its first record that goes this way so long after its request is cut in two.
-    Inside {
-        up: bool,
-        after: Duration,
-    },
-    BeforeReady,
+    Inside { up: bool, after: Duration },
+    /// This record of data that polytty sends behind the handshake is lost, and all that follows.
+    Lost(u32),
 }
 
 impl Relay {
@@ -88,9 +112,11 @@ impl Relay {
         self.shared.closed.store(closed, Ordering::SeqCst);
     }
 
-    /// How many connections were cut: inside of a record, and between 101 and `ready`.
-    pub(crate) fn count(&self) -> (u32, u32) {
-        (self.shared.inside.load(Ordering::SeqCst), self.shared.before_ready.load(Ordering::SeqCst))
+    /// How many connections were cut.
+    pub(crate) fn count(&self) -> Cuts {
+        let Shared { inside, upgrades, readies, .. } = &*self.shared;
+        let [inside, upgrades, readies] = [inside, upgrades, readies].map(|count| count.load(Ordering::SeqCst));
+        Cuts { inside, upgrades, readies }
     }
 }
 
@@ -108,8 +134,12 @@ impl Shared {
     }
 
     fn fate(&self) -> Fate {
-        if self.connections.fetch_add(1, Ordering::SeqCst).is_multiple_of(AIMED) {
-            return Fate::BeforeReady;
+        if self.cuts.load(Ordering::SeqCst) {
+            let connection = self.connections.fetch_add(1, Ordering::SeqCst);
+            if connection.is_multiple_of(AIMED) {
+                let is_turn_of_upgrade = (connection / AIMED).is_multiple_of(2);
+                return Fate::Lost(if is_turn_of_upgrade { UPGRADE } else { READY });
+            }
         }
         Fate::Inside {
             up: self.random(2) == 0,
@@ -129,7 +159,14 @@ async fn carry(shared: Arc<Shared>, client: TcpStream) {
     let fate = shared.fate();
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let connection = Connection { shared, fate, cut: CancellationToken::new(), requested: OnceLock::new() };
+    let connection = Connection {
+        shared,
+        fate,
+        cut: CancellationToken::new(),
+        requested: OnceLock::new(),
+        down: AtomicU32::new(0),
+        handshake: OnceLock::new(),
+    };
     tokio::join!(connection.guard(true, from_client, to_server), connection.guard(false, from_server, to_client));
 }
 
@@ -139,6 +176,9 @@ struct Connection {
     cut: CancellationToken,
     /// When the client's request passed.
     requested: OnceLock<Instant>,
+    /// Records of data that polytty has sent, and how many of them belong to the handshake.
+    down: AtomicU32,
+    handshake: OnceLock<u32>,
 }
 
 impl Connection {
@@ -159,23 +199,25 @@ impl Connection {
             if up && is_data {
                 records += 1;
                 // The first is the end of the handshake, the second is the request.
+                if records == 1 {
+                    self.handshake.get_or_init(|| self.down.load(Ordering::SeqCst));
+                }
                 if records == 2 {
                     self.requested.get_or_init(Instant::now);
                     to.write_all(&record).await?;
                     continue;
                 }
             }
+            let sent = if !up && is_data { 1 + self.down.fetch_add(1, Ordering::SeqCst) } else { 0 };
             let Some(requested) = self.requested.get() else {
                 to.write_all(&record).await?;
                 continue;
             };
             let cuts = self.shared.cuts.load(Ordering::SeqCst);
             match self.fate {
-                Fate::BeforeReady if !up && is_data && cuts => {
-                    // This is the 101. The session has been attached to when the next record comes, which then is lost.
-                    to.write_all(&record).await?;
-                    let _ = timeout(READY, read_record(&mut from)).await;
-                    self.shared.before_ready.fetch_add(1, Ordering::SeqCst);
+                Fate::Lost(which) if cuts && Some(sent) == self.handshake.get().map(|before| before + which) => {
+                    let count = if which == UPGRADE { &self.shared.upgrades } else { &self.shared.readies };
+                    count.fetch_add(1, Ordering::SeqCst);
                     return Ok(());
                 }
                 Fate::Inside { up: this_way, after } if up == this_way && cuts && requested.elapsed() >= after => {
