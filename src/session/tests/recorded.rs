@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 use crate::config::{Recording, WhenDiskFull};
 use crate::recording::WhenFull;
-use crate::recording::cast::Code;
+use crate::recording::cast::{Code, Event};
 use crate::recording::tests::{drain_pipe, events, of, settings};
 
 /// What the terminal says, in messages of ten thousand bytes.
@@ -39,6 +39,15 @@ async fn until_it_rests(terminal: &Terminal) -> usize {
             _ => return taken,
         }
     }
+}
+
+/// Bytes that a recording says it has not. A disk that gets its turn late makes room between two gaps.
+fn told_missing(events: &[Event]) -> usize {
+    let gaps = events.iter().filter(|event| event.code == Code::Marker).map(|event| {
+        let words = event.data.strip_suffix(" bytes of output are missing here");
+        words.and_then(|bytes| bytes.parse::<usize>().ok()).unwrap_or_else(|| panic!("{}", event.data))
+    });
+    gaps.sum()
 }
 
 /// Reads so many bytes of output.
@@ -90,8 +99,7 @@ async fn with_gap_a_slow_disk_is_not_felt_and_the_recording_says_what_is_missing
     assert_eq!((said.last().unwrap().as_str(), close), ("exit", Some(1000)));
     let events = events(&cast);
     let there = of(&events, &Code::Output).len();
-    let missing = everything().len() - there;
-    assert_eq!(of(&events, &Code::Marker), format!("{missing} bytes of output are missing here"));
+    assert_eq!(told_missing(&events), everything().len() - there);
     let end: Vec<_> = events.iter().rev().take(2).map(|event| event.code.as_str()).collect();
     assert_eq!(end, ["x", "m"], "the exit is told behind what is missing");
 }
@@ -115,7 +123,7 @@ async fn a_provider_that_cannot_be_made_to_wait_is_read_on_with_a_gap_and_its_cl
     let events = events(&cast);
     let missing = everything().len() - of(&events, &Code::Output).len();
     assert!(missing <= everything().len() - taken, "only what it could not wait for: {missing}");
-    assert_eq!(of(&events, &Code::Marker), format!("{missing} bytes of output are missing here"));
+    assert_eq!(told_missing(&events), missing);
 }
 
 #[tokio::test]

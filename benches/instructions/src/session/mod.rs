@@ -6,7 +6,7 @@ mod questions;
 #[allow(dead_code, unreachable_pub, reason = "the proxy's; not all of it is on a hot path")]
 #[path = "../../../../src/session/ring/mod.rs"]
 mod ring;
-#[allow(dead_code, reason = "the proxy's; not all of it is on a hot path")]
+#[allow(dead_code, unused_imports, reason = "the proxy's; not all of it is on a hot path")]
 #[path = "../../../../src/session/screen/mod.rs"]
 mod screen;
 
