@@ -87,6 +87,9 @@ pub struct Socket<S> {
     /// The peer has sent its Close: ours is on the way, and nothing can follow it.
     closed: bool,
     failed: Option<String>,
+    /// Writing found the connection reset. The kernel says so once, and reading then finds what looks like an end in order. It
+    /// says something else (`EPIPE`) where the peer's end came before the reset.
+    was_reset: bool,
     /// How long a message may take to arrive; for ever without it.
     patience: Option<Duration>,
     begun: Option<Begun>,
@@ -120,6 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             deaf: false,
             closed: false,
             failed: None,
+            was_reset: false,
             patience: None,
             begun: None,
         }
@@ -173,6 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     self.closed = true;
                     return Poll::Ready(Incoming::Closed(code));
                 }
+                Received::End if self.was_reset => Incoming::Lost(self.failed.clone().unwrap_or_default()),
                 Received::End => Incoming::Ended,
                 Received::Broken(error) => broken(error),
                 Received::Failed(error) => lost(&error),
@@ -224,6 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             return Poll::Ready(());
         }
         if let Err(error) = ready!(self.wire.poll_flush(cx)) {
+            self.was_reset |= error.kind() == io::ErrorKind::ConnectionReset;
             self.fail(&error.to_string());
         }
         Poll::Ready(())

@@ -1,7 +1,7 @@
 //! The socket, against peers of every kind.
 
 use super::*;
-use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt as _, DuplexStream, duplex};
 
 fn options(role: Role) -> Options {
     Options { role, max_message: 1024, ping_every: Duration::from_secs(25), pong_within: Duration::from_secs(20) }
@@ -43,6 +43,35 @@ async fn a_quiet_peer_that_answers_pings_is_kept_and_a_dead_one_is_found() {
     assert!(matches!(lost, Incoming::Lost(_)), "{lost:?}");
     assert!(started.elapsed() <= Duration::from_secs(46), "{:?}", started.elapsed());
     drop(silent);
+}
+
+/// The kernel tells of a reset once. Where it tells the writer, the reader finds what looks like an end in order.
+#[tokio::test]
+async fn a_reset_that_writing_found_is_no_end_in_order_but_one_behind_an_end_is() {
+    for ends_first in [false, true] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut theirs, _) = listener.accept().await.unwrap();
+        if ends_first {
+            theirs.shutdown().await.unwrap();
+        }
+        theirs.set_zero_linger().unwrap();
+        drop(theirs);
+        ours.readable().await.unwrap();
+        let mut client = Socket::new(ours, b"", options(Role::Client));
+        let started = Instant::now();
+        while client.failure().is_none() {
+            client.send(&outbox(&["key"]));
+            std::future::poll_fn(|cx| client.poll_flushed(cx)).await;
+            assert!(started.elapsed() < Duration::from_secs(60), "writing goes on into nothing");
+        }
+        let over = std::future::poll_fn(|cx| client.poll_recv(cx)).await;
+        match over {
+            Incoming::Ended => assert!(ends_first, "{over:?}"),
+            Incoming::Lost(_) => assert!(!ends_first, "{over:?}"),
+            _ => panic!("{over:?}"),
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

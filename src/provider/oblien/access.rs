@@ -82,12 +82,13 @@ impl Access {
         self.workspace.as_ref().map_or_else(|| "the workspace".to_owned(), |id| format!("workspace {id}"))
     }
 
-    /// A token, from the control plane unless one is kept that will do.
+    /// A token, from the control plane unless one is kept that will do. `switches_on` says whether access may be enabled for
+    /// it where it is off; that has to be configured, too.
     ///
     /// # Errors
     ///
     /// What the control plane says against it; the workspace may not be running.
-    pub(super) async fn token(&self, service: &Service, need: Need<'_>) -> Result<Token, Failure> {
+    pub(super) async fn token(&self, service: &Service, need: Need<'_>, switches_on: bool) -> Result<Token, Failure> {
         let mut kept = self.token.lock().await;
         let good = kept.as_ref().filter(|token| token.until.is_none_or(|until| Instant::now() < until));
         let newer_than = match need {
@@ -98,7 +99,9 @@ impl Access {
             return Ok(token.clone());
         }
         let minted = match (&service.settings.client, &self.workspace) {
-            (Some(_), Some(workspace)) => self.mint(service, workspace, matches!(need, Need::Other(_))).await,
+            (Some(_), Some(workspace)) => {
+                self.mint(service, workspace, matches!(need, Need::Other(_)), switches_on).await
+            }
             _ if matches!(need, Need::Other(_)) => Err(refusal::token_refused()),
             _ => return good.cloned().ok_or_else(refusal::token_refused),
         };
@@ -112,7 +115,13 @@ impl Access {
 
     /// The steps of the vendor's own client: look at the status, then read the token, or enable access. After a
     /// refusal, enabling comes first: it makes a new token each time.
-    async fn mint(&self, service: &Service, workspace: &str, after_refusal: bool) -> Result<Token, Failure> {
+    async fn mint(
+        &self,
+        service: &Service,
+        workspace: &str,
+        after_refusal: bool,
+        switches_on: bool,
+    ) -> Result<Token, Failure> {
         let asked = Instant::now();
         let status: Status = self.ask(service, workspace, Method::GET, "").await?.map_err(|r| r.control(workspace))?;
         let is_enabled = status.enabled != Some(false);
@@ -121,9 +130,14 @@ impl Access {
             return Err(Failure::new(Code::ProviderNotRunning, format!("Workspace {workspace} is not running.")));
         }
         let may_enable = service.settings.enable_access;
-        if !is_enabled && !may_enable {
+        let stays_off = !(may_enable && switches_on);
+        if !is_enabled && stays_off {
             let message = format!("Workspace {workspace} does not let programs in: its runtime access is not enabled.");
-            return Err(Failure::new(Code::ProviderNotRunning, message).detail("enable_access is false"));
+            return Err(Failure::new(Code::ProviderNotRunning, message).detail(if may_enable {
+                "it was switched off"
+            } else {
+                "enable_access is false"
+            }));
         }
         let mut answer = Err(Refusal::absent());
         if is_enabled && !(after_refusal && may_enable) {
@@ -172,12 +186,12 @@ impl Service {
         body: Bytes,
         within: Duration,
     ) -> Result<Reply, Failure> {
-        let mut token = access.token(self, Need::Any).await?;
+        let mut token = access.token(self, Need::Any, true).await?;
         let reply = self.send(&token, method.clone(), path, body.clone(), within).await?;
         if reply.status != StatusCode::UNAUTHORIZED {
             return Ok(reply);
         }
-        token = access.token(self, Need::Other(&token)).await?;
+        token = access.token(self, Need::Other(&token), true).await?;
         self.send(&token, method, path, body, within).await
     }
 

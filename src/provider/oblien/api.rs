@@ -84,24 +84,29 @@ impl Api {
         &self.service.settings
     }
 
-    /// Opens the workspace's one WebSocket, with a token newer than `last`, the last connection's.
+    /// Opens the workspace's one WebSocket, with a token newer than `last`, the last connection's. `switches_on` as for
+    /// [`Access::token`].
     ///
     /// # Errors
     ///
     /// [`Failure`], after one more try with another token where the first was refused.
-    pub(super) async fn connect(&self, last: Option<Token>) -> Result<(Stream, Bytes, Token), Failure> {
-        timeout(DIAL, self.dial(last)).await.unwrap_or_else(|_| Err(refusal::late()))
+    pub(super) async fn connect(
+        &self,
+        last: Option<Token>,
+        switches_on: bool,
+    ) -> Result<(Stream, Bytes, Token), Failure> {
+        timeout(DIAL, self.dial(last, switches_on)).await.unwrap_or_else(|_| Err(refusal::late()))
     }
 
-    async fn dial(&self, last: Option<Token>) -> Result<(Stream, Bytes, Token), Failure> {
+    async fn dial(&self, last: Option<Token>, switches_on: bool) -> Result<(Stream, Bytes, Token), Failure> {
         let need = last.as_ref().map_or(Need::Any, Need::Fresh);
-        let token = self.access.token(&self.service, need).await?;
+        let token = self.access.token(&self.service, need, switches_on).await?;
         match self.upgrade(&token).await {
             Ok((stream, already_read)) => return Ok((stream, already_read, token)),
             Err(WebSocketRefusal::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => {}
             Err(refusal) => return Err(refused(refusal)),
         }
-        let token = self.access.token(&self.service, Need::Other(&token)).await?;
+        let token = self.access.token(&self.service, Need::Other(&token), switches_on).await?;
         let (stream, already_read) = self.upgrade(&token).await.map_err(refused)?;
         Ok((stream, already_read, token))
     }

@@ -64,10 +64,12 @@ impl Hub {
     pub(super) fn dial(&mut self) {
         self.link = Link::Dialling;
         let (api, last) = (self.api.clone(), self.token.clone());
+        // Who switched access off has ended all terminals with it: there is nothing to switch it on for.
+        let switches_on = self.terminals.is_empty();
         let pong_within = api.settings().pong_timeout.unwrap_or(NEVER);
         self.call(Box::pin(async move {
             let dialled = async {
-                let (stream, already_read, token): (Stream, Bytes, Token) = api.connect(last).await?;
+                let (stream, already_read, token): (Stream, Bytes, Token) = api.connect(last, switches_on).await?;
                 let options =
                     Options { role: Role::Client, max_message: MAX_MESSAGE, ping_every: PING_EVERY, pong_within };
                 Ok((Box::new(Socket::new(stream, &already_read, options)), token))

@@ -155,6 +155,20 @@ async fn a_workspace_that_stopped_is_told_as_such() {
     assert_eq!(terminal.end().await.unwrap_err().code, Code::ProviderNotRunning);
 }
 
+/// Whoever switched it off has ended every terminal by that, and means it.
+#[tokio::test(start_paused = true)]
+async fn access_that_was_switched_off_is_not_switched_on_for_terminals_that_are_gone_but_for_a_new_one() {
+    let (world, mut terminal) = world_with_past().await;
+    world.server.change(|books| books.status = json!({"success": true, "enabled": false, "running": false}));
+    world.server.evicts();
+    assert_eq!(terminal.end().await.unwrap_err().code, Code::ProviderNotRunning);
+    let enables = || world.server.requests().iter().filter(|request| request.contains("/enable")).count();
+    assert_eq!(enables(), 0);
+    drop(terminal);
+    let _new = world.open().await;
+    assert_eq!(enables(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_workspace_that_is_out_of_order_for_a_while_is_waited_for() {
     let (world, mut terminal) = world_with_past().await;
