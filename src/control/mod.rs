@@ -101,6 +101,7 @@ impl Api {
             (["sessions", id, "links"], _) => self.create_link(id, request, by, max_body).await,
             (["sessions", id, "scrollback"], _) => self.scrollback(id, by).await,
             (["sessions", id, "recording"], _) => self.recording(id, request.uri().query(), by).await,
+            (["providers", name, "terminals"], _) => self.list_terminals(name, request.uri().query(), by).await,
             _ => self.list_providers(by),
         }
     }
@@ -156,6 +157,8 @@ fn needs(segments: &[&str]) -> Option<(&'static [(Method, Scope)], &'static str)
     match segments {
         ["sessions"] => Some((&[(Method::GET, Scope::Observe), (Method::POST, Scope::Mint)], "GET, HEAD, POST")),
         ["sessions", _] => Some((&[(Method::GET, Scope::Observe), (Method::DELETE, Scope::End)], "GET, HEAD, DELETE")),
+        // Who may open a terminal may attach to one that is there, and so may know of it.
+        ["providers", _, "terminals"] => Some((&[(Method::GET, Scope::Mint)], "GET, HEAD")),
         ["sessions", _, "links"] => Some((&[(Method::POST, Scope::Mint)], "POST")),
         ["sessions", _, "scrollback" | "recording"] | ["providers"] => Some(OBSERVE),
         _ => None,

@@ -7,7 +7,7 @@ use polytty_dialect::{Code, Size};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Failure, Provider, Target, Upstream, Workspace};
+use super::{BoxFuture, Failure, ListedTerminal, Provider, Target, Upstream, Workspace};
 use crate::limit::{Opens, Rate};
 
 /// One `[[providers]]` entry at work.
@@ -127,6 +127,11 @@ impl Entry {
         self.provider.workspace(target)
     }
 
+    /// The terminals that are there, as [`Provider::terminals`].
+    pub fn terminals<'a>(&'a self, target: &'a Target) -> Option<BoxFuture<'a, Result<Vec<ListedTerminal>, Failure>>> {
+        self.provider.terminals(target)
+    }
+
     /// Waits for the next opening that the rate of this provider lets through, for about [`Entry::open_timeout`].
     ///
     /// # Errors
@@ -168,7 +173,6 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::BoxFuture;
 
     struct Nothing;
 

@@ -51,6 +51,13 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// The terminals that are there, whoever made them, in the place that a target lies in. `None` where nothing but what a
+    /// session has opened itself can be attached to.
+    fn terminals<'a>(&'a self, target: &'a Target) -> Option<BoxFuture<'a, Result<Vec<ListedTerminal>, Failure>>> {
+        let _ = target;
+        None
+    }
+
     /// Opens a terminal and verifies it. Cancelling the future must leave nothing behind at the provider that a
     /// further call could have ended.
     ///
@@ -60,6 +67,19 @@ pub trait Provider: Send + Sync {
     ///
     /// [`Failure`], with a sentence for the person who waits.
     fn open<'a>(&'a self, target: &'a Target, size: Size) -> BoxFuture<'a, Result<Box<dyn Upstream>, Failure>>;
+}
+
+/// A terminal that is there, as its provider lists it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ListedTerminal {
+    /// What a target calls it to attach to it.
+    pub id: String,
+    /// Whether its process runs.
+    pub running: bool,
+    /// The exit status, where it has one.
+    pub exit_code: Option<i32>,
+    /// When it was made, as the provider spells it.
+    pub created_at: Option<String>,
 }
 
 /// A part of a provider's service that takes so many terminals at once.

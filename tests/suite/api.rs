@@ -210,9 +210,9 @@ async fn the_description_names_every_call_and_every_call_it_names_is_there() {
     let world = World::start().await;
     let description = world.http(Method::GET, "/openapi.json", None, &[]).await.body;
     let paths = description["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 7);
+    assert_eq!(paths.len(), 8);
     for (path, calls) in paths {
-        let path = path.replace("{id}", "00000000000000000000000000000000");
+        let path = path.replace("{id}", "00000000000000000000000000000000").replace("{name}", "oblien");
         for method in ["get", "post", "delete", "put"] {
             let answer = world.api(method.to_uppercase().parse().unwrap(), &path, None).await;
             let described = calls.get(method).is_some();

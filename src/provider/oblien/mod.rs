@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::dial::Dialer;
-use super::{BoxFuture, Failure, Provider, Target, Upstream, Workspace};
+use super::{BoxFuture, Failure, ListedTerminal, Provider, Target, Upstream, Workspace};
 use crate::config::Oblien;
 use access::{Access, Service};
 use api::Api;
@@ -60,8 +60,7 @@ impl OblienProvider {
             end_attached: *end_attached,
             reply,
         };
-        let junction = self.junction(place);
-        let api = Api::new(Arc::clone(&self.service), self.access(place.workspace.as_ref()), place.runtime.as_deref());
+        let (junction, api) = (self.junction(place), self.api(place));
         if let Handed::Unproven(opener) = self.hubs.hand_over(&junction, &api, opener, false)? {
             api.list().await?;
             self.hubs.hand_over(&junction, &api, opener, true)?;
@@ -71,6 +70,10 @@ impl OblienProvider {
             Err(_) => Err(Failure::new(Code::Internal, "The connection to the workspace was given up.")
                 .detail("the hub's task is gone")),
         }
+    }
+
+    fn api(&self, place: &Place) -> Api {
+        Api::new(Arc::clone(&self.service), self.access(place.workspace.as_ref()), place.runtime.as_deref())
     }
 
     fn junction(&self, place: &Place) -> Junction {
@@ -107,6 +110,20 @@ impl Provider for OblienProvider {
         // Each runtime has room of its own.
         let name = self.junction(&target.place).to_string();
         Some(Workspace { name, max_sessions: self.service.settings.max_terminals })
+    }
+
+    fn terminals<'a>(&'a self, target: &'a Target) -> Option<BoxFuture<'a, Result<Vec<ListedTerminal>, Failure>>> {
+        let place = &target.get::<OblienTarget>()?.place;
+        Some(Box::pin(async move {
+            let list = self.api(place).list().await?;
+            let listed = list.terminals.into_iter().map(|terminal| ListedTerminal {
+                id: terminal.id.to_string(),
+                running: terminal.exit.is_none(),
+                exit_code: terminal.exit.and_then(|exit| exit.code),
+                created_at: terminal.born,
+            });
+            Ok(listed.collect())
+        }))
     }
 
     fn open<'a>(&'a self, target: &'a Target, size: Size) -> BoxFuture<'a, Result<Box<dyn Upstream>, Failure>> {

@@ -40,6 +40,7 @@ pub(super) fn scopes() -> Section {
         needs("observe", "`GET /v1/sessions/ID/scrollback`", Method::GET, "/v1/sessions/ID/scrollback", None),
         needs("observe", "`GET /v1/sessions/ID/recording`", Method::GET, "/v1/sessions/ID/recording", None),
         needs("observe", "`GET /v1/providers`", Method::GET, "/v1/providers", None),
+        needs("mint", "`GET /v1/providers/oblien/terminals`", Method::GET, "/v1/providers/oblien/terminals", None),
         needs("end", "`DELETE /v1/sessions/ID`", Method::DELETE, "/v1/sessions/ID", None),
         row("another subject", "`POST /v1/sessions` with `subject: bob` by alice's key", "403 `forbidden`", |arena| {
             Box::pin(async move {

@@ -102,6 +102,43 @@ async fn a_terminal_that_exists_is_attached_to_by_one_session_and_shows_what_it_
 }
 
 #[tokio::test]
+async fn the_terminals_that_can_be_attached_to_are_listed_for_whoever_may_open_one() {
+    let world = World::start().await;
+    let other = Other::of(&world);
+    let running = other.create(json!({})).await;
+    let over = other.create(json!({ "cmd": ["/bin/bash", "-c", "exit 7"] })).await;
+    let mut own = world.open("oblien").await;
+    let list =
+        async |query: &str| world.api(Method::GET, &format!("/v1/providers/oblien/terminals{query}"), None).await;
+    let terminals = eventually(async || {
+        let answer = list("?runtime=default").await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let terminals = answer.body["terminals"].as_array().unwrap().clone();
+        let ended = terminals.iter().any(|terminal| terminal["id"] == *over && terminal["running"] == false);
+        ended.then_some(terminals)
+    })
+    .await;
+    assert_eq!(terminals.len(), 3, "{terminals:?}");
+    let of = |id: &str| terminals.iter().find(|terminal| terminal["id"] == *id).unwrap();
+    assert_eq!((&of(&running)["running"], &of(&running)["exit_code"]), (&json!(true), &json!(null)));
+    assert_eq!(of(&over)["exit_code"], 7);
+    assert!(of(&running)["created_at"].is_string());
+
+    for (query, mention) in
+        [("?workspace=a/b", "workspace"), ("?colour=red", "colour"), ("?runtime=a&runtime=b", "twice")]
+    {
+        let answer = list(query).await;
+        assert_eq!((answer.status.as_u16(), &answer.body["code"]), (422, &json!("bad_message")), "{query}");
+        assert!(answer.body["detail"].as_str().unwrap().contains(mention), "{query}: {}", answer.body);
+    }
+    let local = world.api(Method::GET, "/v1/providers/local/terminals", None).await;
+    assert_eq!((local.status.as_u16(), &local.body["code"]), (422, &json!("unsupported")));
+    let nobody = world.api(Method::GET, "/v1/providers/nobody/terminals", None).await;
+    assert_eq!((nobody.status.as_u16(), &nobody.body["code"]), (404, &json!("not_found")));
+    assert_eq!(own.run("echo still").await, "still\r\n");
+}
+
+#[tokio::test]
 async fn after_an_eviction_sessions_go_on_and_nothing_is_shown_twice_or_lost() {
     let world = World::start().await;
     let mut quiet = world.open("oblien").await;
