@@ -121,24 +121,28 @@ async fn not_one_byte_of_the_tail_is_missing_in_two_hundred_rounds_and_every_end
     }
 }
 
+/// Pastes 200 kB in lines of this length, behind a command that makes the terminal fit for them, and sees their sum.
+pub(crate) async fn paste(client: &mut Client, mode: &str, line: usize) {
+    let text: String =
+        (0..200_000).map(|n| if (n + 1) % line == 0 { '\n' } else { char::from(b'a' + (n % 26) as u8) }).collect();
+    let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    let sum: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    client.run(mode).await;
+    client.type_text(&format!("echo go''ing; head -c {} | sha256sum\r", text.len())).await;
+    client.see("going\r\n").await;
+    for piece in text.as_bytes().chunks(50_000) {
+        client.type_bytes(piece).await;
+    }
+    client.see(&sum).await;
+}
+
 #[tokio::test]
 async fn a_paste_of_200_kilobytes_arrives_whole_whether_in_lines_or_in_one() {
     let world = World::start().await;
     for provider in PROVIDERS {
         let mut client = world.open(provider).await;
         for (mode, line) in [("stty -echo", 80), ("stty -icanon -echo", usize::MAX)] {
-            let text: String = (0..200_000)
-                .map(|n| if (n + 1) % line == 0 { '\n' } else { char::from(b'a' + (n % 26) as u8) })
-                .collect();
-            let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-            let sum: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-            client.run(mode).await;
-            client.type_text(&format!("echo go''ing; head -c {} | sha256sum\r", text.len())).await;
-            client.see("going\r\n").await;
-            for piece in text.as_bytes().chunks(50_000) {
-                client.type_bytes(piece).await;
-            }
-            client.see(&sum).await;
+            paste(&mut client, mode, line).await;
         }
     }
 }

@@ -169,17 +169,7 @@ async fn paste(client: &mut Client, is_terminal: bool) {
     let modes =
         if is_terminal { vec![("stty -echo", 80), ("stty -icanon -echo", usize::MAX)] } else { vec![("true", 80)] };
     for (mode, line) in modes {
-        let text: String =
-            (0..200_000).map(|n| if (n + 1) % line == 0 { '\n' } else { char::from(b'a' + (n % 26) as u8) }).collect();
-        let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-        let sum: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        client.run(mode).await;
-        client.type_text(&format!("echo go''ing; head -c {} | sha256sum\r", text.len())).await;
-        client.see("going\r\n").await;
-        for piece in text.as_bytes().chunks(50_000) {
-            client.type_bytes(piece).await;
-        }
-        client.see(&sum).await;
+        crate::terminal::paste(client, mode, line).await;
     }
     if is_terminal {
         client.run("stty sane").await;
