@@ -7,14 +7,23 @@ const ARMED: &str = "POLYTTY_PLANTED";
 
 /// A bug of two bytes, behind a variable: a target that does not come upon it would not come upon others.
 ///
+/// The bytes are asked for one after the other, as a parser would. Asked for at once, they are one comparison to the
+/// optimizer and a leap of sixteen bits to the fuzzer, which missed it in twenty million runs.
+///
 /// # Panics
 ///
 /// When it is armed and met with.
 pub fn planted(bytes: &[u8]) {
+    if bytes.get(2) == Some(&0x5a) {
+        second_byte(bytes);
+    }
+}
+
+/// A function of its own, so that to have come here is coverage, and an input worth keeping.
+#[inline(never)]
+fn second_byte(bytes: &[u8]) {
     static IS_ARMED: OnceLock<bool> = OnceLock::new();
-    if let [_, _, 0x5a, _, 0xa7, ..] = bytes
-        && *IS_ARMED.get_or_init(|| std::env::var_os(ARMED).is_some())
-    {
+    if bytes.get(4) == Some(&0xa7) && *IS_ARMED.get_or_init(|| std::env::var_os(ARMED).is_some()) {
         panic!("the planted bug was found");
     }
 }
