@@ -18,7 +18,7 @@ use crate::auth::{Identities, Jwks, JwksError, Keys, Tokens};
 use crate::cluster::{Cluster, ClusterTlsError};
 use crate::config::{Authority, Config, DetachedOutput, Jwt, Provider, ProviderKind, Screen, TicketStore};
 use crate::control::Api;
-use crate::edge::{Edge, Pages, Proxies, TlsErrors, acceptor, bind};
+use crate::edge::{Edge, Pages, Proxies, TlsErrors, bind, server_config};
 use crate::limit::{Gate, Quotas, Rate};
 use crate::live::Live;
 use crate::observe::{Admin, Metrics, Readiness};
@@ -132,7 +132,7 @@ pub struct App {
 ///
 /// [`StartError`].
 pub fn check(config: &Config) -> Result<(), StartError> {
-    acceptor(&config.tls)?;
+    server_config(&config.tls)?;
     config.jwt.as_ref().map(jwks).transpose()?;
     if let TicketStore::Redis(server) = &config.tickets.store {
         redis::check(server).map_err(StartError::StoreRoots)?;
@@ -153,7 +153,7 @@ impl App {
     ///
     /// [`StartError`]; nothing is left running.
     pub fn start(config: Config, listeners: Listeners, pages: Option<Pages>) -> Result<Self, StartError> {
-        let tls = acceptor(&config.tls)?;
+        let tls = server_config(&config.tls)?;
         let in_force = config.clone();
         let opens = config.limits.opens;
         let hubs = Arc::default();

@@ -26,3 +26,4 @@ pub mod respond;
 pub mod session;
 pub mod socket;
 pub mod ticket;
+mod tls;

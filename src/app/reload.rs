@@ -6,7 +6,7 @@ use super::{App, StartError};
 use crate::auth::Keys;
 use crate::config::{Cluster, Config, Limits, Log, Server, Tls};
 use crate::control::Api;
-use crate::edge::{Edge, acceptor};
+use crate::edge::{Edge, server_config};
 use crate::observe::Metrics;
 
 /// What of a running polytty a reload replaces.
@@ -61,7 +61,7 @@ impl App {
     /// [`StartError::Tls`] and [`StartError::Cluster`]; everything is as it was.
     pub fn reload(&self, new: &Config) -> Result<Reloaded, StartError> {
         // Whatever can fail comes first.
-        let tls = acceptor(&new.tls)?;
+        let tls = server_config(&new.tls)?;
         if let (Some(cluster), Some(settings)) = (&self.cluster, &new.cluster) {
             cluster.reload(settings)?;
         }

@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
         let certificates = vec![CertificateFiles { cert: certificate.chain(), key: key.clone() }];
         let tls = Tls { certificates, client_ca: None, client_auth: ClientAuth::Optional };
-        crate::edge::acceptor(&tls).unwrap();
+        crate::edge::server_config(&tls).unwrap();
         drop(certificate);
         assert!(!key.exists());
     }

@@ -14,19 +14,19 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::members::Found;
 use super::{Cluster, ReplicaId};
 use crate::config::Authority;
 use crate::live::Live;
+use crate::tls::{self, ClientStream};
 
 /// Carries the client's address to the owner. Between replicas only: from a client it means nothing.
 pub const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("polytty-client-address");
@@ -72,20 +72,20 @@ pub enum Unreached {
 
 /// Dials replicas.
 pub(super) struct Forwarder {
-    tls: Live<TlsConnector>,
+    tls: Live<ClientConfig>,
 }
 
 impl Forwarder {
-    pub(super) fn new(tls: TlsConnector) -> Self {
+    pub(super) fn new(tls: ClientConfig) -> Self {
         Self { tls: Live::new(tls) }
     }
 
     /// Shows another certificate, or trusts another root, from now on.
-    pub(super) fn show(&self, tls: TlsConnector) {
+    pub(super) fn show(&self, tls: ClientConfig) {
         self.tls.set(tls);
     }
 
-    async fn dial(&self, address: &Authority) -> io::Result<TlsStream<TcpStream>> {
+    async fn dial(&self, address: &Authority) -> io::Result<ClientStream<TcpStream>> {
         let host = address.host();
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let tcp = TcpStream::connect((host, address.port_or(0))).await?;
@@ -93,7 +93,7 @@ impl Forwarder {
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3);
         SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        self.tls.get().connect(name, tcp).await
+        tls::connect(self.tls.get(), name, tcp).await
     }
 }
 
@@ -127,7 +127,7 @@ impl Cluster {
     }
 
     /// Connects to a replica, with patience for one that is in the list.
-    async fn reach(&self, to: ReplicaId) -> Result<TlsStream<TcpStream>, Unreached> {
+    async fn reach(&self, to: ReplicaId) -> Result<ClientStream<TcpStream>, Unreached> {
         let until = Instant::now() + PATIENCE;
         loop {
             let address = match self.members.find(to).await {

@@ -15,8 +15,8 @@ mod tls;
 
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio_rustls::TlsAcceptor;
 
 use crate::config;
 use crate::live::Live;
@@ -39,7 +39,7 @@ pub struct Cluster {
     counts: Arc<Counts>,
     forwarder: Forwarder,
     /// For those who connect to this one.
-    acceptor: Live<TlsAcceptor>,
+    server: Live<ServerConfig>,
     /// Lists of all replicas' sessions that are put together at once; each takes memory.
     listings: Semaphore,
 }
@@ -54,13 +54,13 @@ impl Cluster {
     ///
     /// [`ClusterTlsError`], when its certificate or roots are of no use.
     pub fn new(me: ReplicaId, settings: &config::Cluster, redis: Arc<Redis>) -> Result<Arc<Self>, ClusterTlsError> {
-        let forwarder = Forwarder::new(tls::connector(settings)?);
+        let forwarder = Forwarder::new(tls::client_config(settings)?);
         let members = Members::new(me, &settings.advertise, redis.clone());
         let places = Places::new(me, redis.clone());
         let counts = Counts::new(me, redis);
-        let acceptor = Live::new(tls::acceptor(settings)?);
+        let server = Live::new(tls::server_config(settings)?);
         let listings = Semaphore::new(MAX_LISTINGS);
-        Ok(Arc::new(Self { me, members, places, counts, forwarder, acceptor, listings }))
+        Ok(Arc::new(Self { me, members, places, counts, forwarder, server, listings }))
     }
 
     /// Finds out whether the files that `settings` name are of use.
@@ -69,14 +69,14 @@ impl Cluster {
     ///
     /// [`ClusterTlsError`].
     pub fn check(settings: &config::Cluster) -> Result<(), ClusterTlsError> {
-        tls::connector(settings)?;
-        tls::acceptor(settings).map(drop)
+        tls::client_config(settings)?;
+        tls::server_config(settings).map(drop)
     }
 
     /// TLS for the listener that only replicas get through.
     #[must_use]
-    pub fn acceptor(&self) -> Arc<TlsAcceptor> {
-        self.acceptor.get()
+    pub fn server_config(&self) -> Arc<ServerConfig> {
+        self.server.get()
     }
 
     /// Reads certificate, key and roots again. Connections that are there go on.
@@ -85,9 +85,9 @@ impl Cluster {
     ///
     /// [`ClusterTlsError`]; everything is as it was.
     pub fn reload(&self, settings: &config::Cluster) -> Result<(), ClusterTlsError> {
-        let (connector, acceptor) = (tls::connector(settings)?, tls::acceptor(settings)?);
-        self.forwarder.show(connector);
-        self.acceptor.set(acceptor);
+        let (client, server) = (tls::client_config(settings)?, tls::server_config(settings)?);
+        self.forwarder.show(client);
+        self.server.set(server);
         Ok(())
     }
 

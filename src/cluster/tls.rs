@@ -6,7 +6,6 @@ use std::sync::Arc;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::config::Cluster;
 use crate::pem::{self, PemError};
@@ -36,7 +35,7 @@ fn tls_error(error: impl ToString) -> ClusterTlsError {
 }
 
 /// For the listener: nobody gets through without a certificate of `cluster.ca`.
-pub(super) fn acceptor(settings: &Cluster) -> Result<TlsAcceptor, ClusterTlsError> {
+pub(super) fn server_config(settings: &Cluster) -> Result<ServerConfig, ClusterTlsError> {
     let provider = Arc::new(crypto::aws_lc_rs::default_provider());
     let roots = Arc::new(roots(&settings.ca)?);
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build().map_err(tls_error)?;
@@ -50,11 +49,11 @@ pub(super) fn acceptor(settings: &Cluster) -> Result<TlsAcceptor, ClusterTlsErro
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(config)
 }
 
 /// For connections to other replicas.
-pub(super) fn connector(settings: &Cluster) -> Result<TlsConnector, ClusterTlsError> {
+pub(super) fn client_config(settings: &Cluster) -> Result<ClientConfig, ClusterTlsError> {
     let (chain, key) = identity(settings)?;
     let mut config = ClientConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -63,7 +62,7 @@ pub(super) fn connector(settings: &Cluster) -> Result<TlsConnector, ClusterTlsEr
         .with_client_auth_cert(chain, key)
         .map_err(tls_error)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
+    Ok(config)
 }
 
 /// A name of its own, so that the listener for clients and this one cannot be taken for each other.

@@ -5,15 +5,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use super::listener::ACCEPT_PAUSE;
 use super::peer::Arrived;
 use super::{Connection, Edge};
 use crate::cluster::Cluster;
+use crate::tls;
 
 impl Edge {
     /// Accepts replicas until told to drain: nobody gets past the handshake without a certificate of theirs.
@@ -27,7 +28,7 @@ impl Edge {
             };
             match accepted {
                 Ok((stream, address, place)) => {
-                    self.tasks.spawn(self.clone().replica(stream, address, place, cluster.acceptor()));
+                    self.tasks.spawn(self.clone().replica(stream, address, place, cluster.server_config()));
                 }
                 Err(error) => {
                     tracing::debug!(error = ?error.to_string(), "cannot accept a replica; trying again");
@@ -42,10 +43,10 @@ impl Edge {
         stream: TcpStream,
         address: SocketAddr,
         place: OwnedSemaphorePermit,
-        tls: Arc<TlsAcceptor>,
+        tls: Arc<ServerConfig>,
     ) {
         let _ = stream.set_nodelay(true);
-        match timeout(self.limits.get().handshake_timeout, tls.accept(stream)).await {
+        match timeout(self.limits.get().handshake_timeout, tls::accept(tls, stream)).await {
             Ok(Ok(stream)) => {
                 let connection = Connection { stream, _place: place, own: None };
                 self.serve_http(connection, Arrived::Replica(address)).await;

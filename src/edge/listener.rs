@@ -12,11 +12,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +32,7 @@ use crate::control::Api;
 use crate::limit::Gate;
 use crate::live::Live;
 use crate::respond::Reply;
+use crate::tls;
 
 /// What the kernel may hold for a client that does not read, in bytes (the kernel doubles it for its own accounting).
 /// Left alone it grows to megabytes per stalled terminal.
@@ -67,7 +68,7 @@ pub struct Edge {
     /// The demo page, where there is one.
     pub pages: Option<Pages>,
     /// TLS.
-    pub tls: Live<TlsAcceptor>,
+    pub tls: Live<ServerConfig>,
     /// Connections, upgraded ones and those being turned away included.
     pub tasks: TaskTracker,
     /// Tells every connection to finish.
@@ -141,7 +142,7 @@ impl Edge {
     pub(super) async fn serve_http(self: Arc<Self>, connection: Connection, arrived: Arrived) {
         let limits = self.limits.get();
         let certificate = match arrived {
-            Arrived::Client(_) => super::tls::client_certificate(connection.stream.get_ref().1),
+            Arrived::Client(_) => super::tls::client_certificate(connection.stream.state()),
             Arrived::Replica(_) => None,
         };
         let timing = Timing { request: limits.request_timeout, keep_alive: limits.keep_alive };
@@ -187,7 +188,7 @@ impl Edge {
                 Some(counted.map_err(|exceeded| io::Error::other(exceeded.message()))?)
             }
         };
-        let stream = self.tls.get().accept(stream).await?;
+        let stream = tls::accept(self.tls.get(), stream).await?;
         Ok((Connection { stream, _place: place, own }, peer))
     }
 }

@@ -22,7 +22,7 @@ pub use listener::{Edge, bind};
 pub use pages::{DemoProvider, Pages};
 pub(crate) use peer::Caller;
 pub use peer::Proxies;
-pub use tls::{TlsError, TlsErrors, acceptor};
+pub use tls::{TlsError, TlsErrors, server_config};
 
 use std::io;
 use std::pin::Pin;
@@ -31,13 +31,13 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_rustls::server::TlsStream;
 
 use crate::limit::{Address, Held};
+use crate::tls::ServerStream;
 
 /// A client's TLS stream with its place among the connections, which it keeps also behind an upgrade.
 pub(crate) struct Connection {
-    stream: TlsStream<TcpStream>,
+    stream: ServerStream<TcpStream>,
     _place: OwnedSemaphorePermit,
     /// Its place among those of its address; behind a proxy, from the upgrade on.
     own: Option<Held<Address>>,

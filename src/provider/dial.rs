@@ -17,7 +17,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
-use tokio_rustls::TlsConnector;
+
+use crate::tls;
 
 use super::Failure;
 use crate::config::units::Authority;
@@ -48,7 +49,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 /// dropping a future closes what it had opened.
 #[derive(Clone)]
 pub struct Dialer {
-    tls: TlsConnector,
+    tls: Arc<ClientConfig>,
     allow_private: bool,
 }
 
@@ -67,15 +68,15 @@ impl Dialer {
             .with_root_certificates(roots(ca)?)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { tls: TlsConnector::from(Arc::new(config)), allow_private })
+        Ok(Self { tls: Arc::new(config), allow_private })
     }
 
     /// The same for a peer that does not speak HTTP: no protocol is offered in its handshake.
     #[must_use]
     pub(crate) fn without_alpn(self) -> Self {
-        let mut config = ClientConfig::clone(self.tls.config());
+        let mut config = ClientConfig::clone(&self.tls);
         config.alpn_protocols.clear();
-        Self { tls: TlsConnector::from(Arc::new(config)), ..self }
+        Self { tls: Arc::new(config), ..self }
     }
 
     /// Whether addresses that are not public may be dialled.
@@ -99,7 +100,7 @@ impl Dialer {
         }
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| DialError::Name(io::Error::new(io::ErrorKind::InvalidInput, "not a host name")))?;
-        let tls = self.tls.connect(name, tcp).await.map_err(DialError::Tls)?;
+        let tls = tls::connect(self.tls.clone(), name, tcp).await.map_err(DialError::Tls)?;
         Ok(Stream::Tls(Box::new(tls)))
     }
 
@@ -323,7 +324,7 @@ mod tests {
         stream.read_exact(&mut back).await.unwrap();
         assert_eq!(&back, b"hello");
         let Stream::Tls(tls) = stream else { panic!("TLS was asked for") };
-        assert_eq!(tls.get_ref().1.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+        assert_eq!(tls.state().protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
     }
 
     #[tokio::test]

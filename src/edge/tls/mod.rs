@@ -12,8 +12,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig, ServerConnection, crypto};
-use tokio_rustls::TlsAcceptor;
+use rustls::{CommonState, RootCertStore, ServerConfig, crypto};
 
 use crate::auth::ClientCertificate;
 use crate::config::{ClientAuth, Tls};
@@ -33,7 +32,7 @@ use certificates::Certificates;
 /// # Errors
 ///
 /// [`TlsErrors`]: every file that is of no use, and what is wrong with it.
-pub fn acceptor(settings: &Tls) -> Result<TlsAcceptor, TlsErrors> {
+pub fn server_config(settings: &Tls) -> Result<ServerConfig, TlsErrors> {
     let provider = Arc::new(crypto::aws_lc_rs::default_provider());
     let loaded = Certificates::load(&settings.certificates, &provider);
     let verifier = settings.client_ca.as_deref().map(|roots| verifier(roots, settings.client_auth, &provider));
@@ -61,11 +60,11 @@ pub fn acceptor(settings: &Tls) -> Result<TlsAcceptor, TlsErrors> {
     } else {
         config.ticketer = crypto::aws_lc_rs::Ticketer::new().map_err(TlsError::Library)?;
     }
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(config)
 }
 
 /// The certificate that a client has shown, and that was verified with the handshake; `None` where it has shown none.
-pub(super) fn client_certificate(connection: &ServerConnection) -> Option<ClientCertificate> {
+pub(super) fn client_certificate(connection: &CommonState) -> Option<ClientCertificate> {
     connection.peer_certificates()?.first().and_then(ClientCertificate::verified)
 }
 

@@ -11,10 +11,11 @@ use rustls::{
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio_rustls::{TlsConnector, client, server};
+use tokio_rustls::{TlsConnector, client};
 
 use super::*;
 use crate::config::CertificateFiles;
+use crate::tls::{self, ServerStream};
 
 /// A directory of certificates, gone at the end of the test.
 struct Shelf(TempDir);
@@ -118,15 +119,19 @@ fn client(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
 
 struct Met {
     client: client::TlsStream<DuplexStream>,
-    server: server::TlsStream<DuplexStream>,
+    server: ServerStream<DuplexStream>,
+}
+
+fn acceptor(settings: &Tls) -> Arc<ServerConfig> {
+    Arc::new(server_config(settings).unwrap())
 }
 
 /// Shakes hands; a byte each way shows that both are done, and brings the client its tickets.
-async fn meet(acceptor: &TlsAcceptor, client: &Arc<ClientConfig>, name: &str) -> std::io::Result<Met> {
+async fn meet(acceptor: &Arc<ServerConfig>, client: &Arc<ClientConfig>, name: &str) -> std::io::Result<Met> {
     let (near, far) = tokio::io::duplex(64 * 1024);
     let connector = TlsConnector::from(client.clone());
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    let (client, server) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
+    let (client, server) = tokio::join!(connector.connect(name, near), tls::accept(acceptor.clone(), far));
     let mut met = Met { client: client?, server: server? };
     met.server.write_all(b"s").await?;
     met.client.read_exact(&mut [0]).await?;
@@ -152,7 +157,7 @@ async fn each_client_is_shown_the_certificate_for_the_name_it_asks_for_and_else_
         shelf.certificate("exact", &["exact.wild.example"], &key),
     ];
     let known: Vec<_> = files.iter().map(|files| certificates(&files.cert).unwrap().remove(0)).collect();
-    let acceptor = acceptor(&tls(files.to_vec())).unwrap();
+    let acceptor = acceptor(&tls(files.to_vec()));
     let client = Arc::new(client(&VERSIONS));
     for (asked, index) in [
         ("first.example", 0),
@@ -176,7 +181,7 @@ async fn of_two_certificates_for_one_name_the_first_that_the_client_can_verify_i
     let (new, usual) = (KeyPair::generate_for(&PKCS_ED25519).unwrap(), KeyPair::generate().unwrap());
     let files = [shelf.certificate("new", &["a.example"], &new), shelf.certificate("usual", &["a.example"], &usual)];
     let known: Vec<_> = files.iter().map(|files| certificates(&files.cert).unwrap().remove(0)).collect();
-    let acceptor = acceptor(&tls(files.to_vec())).unwrap();
+    let acceptor = acceptor(&tls(files.to_vec()));
     for (schemes, index) in [(&SCHEMES[..], 0), (&SCHEMES[..1], 1)] {
         let client = client_with(crypto::aws_lc_rs::default_provider(), &VERSIONS, schemes, None);
         assert_eq!(meet(&acceptor, &Arc::new(client), "a.example").await.unwrap().shown(), known[index]);
@@ -186,10 +191,10 @@ async fn of_two_certificates_for_one_name_the_first_that_the_client_can_verify_i
 #[tokio::test]
 async fn both_versions_are_spoken_older_ones_are_not_and_the_key_exchange_withstands_quantum_computers() {
     let shelf = Shelf::new();
-    let acceptor = acceptor(&shelf.one()).unwrap();
+    let acceptor = acceptor(&shelf.one());
     for (version, spoken) in VERSIONS.iter().zip([ProtocolVersion::TLSv1_2, ProtocolVersion::TLSv1_3]) {
         let met = meet(&acceptor, &Arc::new(client(&[version])), "one.example").await.unwrap();
-        let server = met.server.get_ref().1;
+        let server = met.server.state();
         assert_eq!(server.protocol_version(), Some(spoken));
         let group = server.negotiated_key_exchange_group().unwrap().name();
         let hybrid = spoken == ProtocolVersion::TLSv1_3;
@@ -200,7 +205,7 @@ async fn both_versions_are_spoken_older_ones_are_not_and_the_key_exchange_withst
     classical.kx_groups.retain(|group| group.name() != NamedGroup::X25519MLKEM768);
     let client = client_with(classical, &VERSIONS, &SCHEMES, None);
     let met = meet(&acceptor, &Arc::new(client), "one.example").await.unwrap();
-    let group = met.server.get_ref().1.negotiated_key_exchange_group().unwrap().name();
+    let group = met.server.state().negotiated_key_exchange_group().unwrap().name();
     assert_eq!(group, NamedGroup::X25519);
 
     // A client that knows TLS 1.1 at most: version 3.2, a random, no session, one cipher suite, no compression.
@@ -211,7 +216,7 @@ async fn both_versions_are_spoken_older_ones_are_not_and_the_key_exchange_withst
     record.extend(hello);
     let (mut near, far) = tokio::io::duplex(1024);
     near.write_all(&record).await.unwrap();
-    let accepted = acceptor.accept(far).await;
+    let accepted = tls::accept(acceptor.clone(), far).await;
     assert!(accepted.is_err());
     let mut answer = [0; 7];
     near.read_exact(&mut answer).await.unwrap();
@@ -221,7 +226,7 @@ async fn both_versions_are_spoken_older_ones_are_not_and_the_key_exchange_withst
 #[tokio::test]
 async fn http_1_1_is_what_is_agreed_on_and_a_client_that_wants_something_else_is_told_so_in_the_handshake() {
     let shelf = Shelf::new();
-    let acceptor = acceptor(&shelf.one()).unwrap();
+    let acceptor = acceptor(&shelf.one());
     for (offers, agreed) in [
         (&[][..], Ok(None)),
         (&["http/1.1"], Ok(Some("http/1.1"))),
@@ -240,15 +245,15 @@ async fn http_1_1_is_what_is_agreed_on_and_a_client_that_wants_something_else_is
 #[tokio::test]
 async fn a_client_resumes_by_its_ticket_until_the_keys_are_new_and_never_sends_early_data() {
     let shelf = Shelf::new();
-    let (before, after) = (acceptor(&shelf.one()).unwrap(), acceptor(&shelf.one()).unwrap());
+    let (before, after) = (acceptor(&shelf.one()), acceptor(&shelf.one()));
     for version in VERSIONS {
         let mut client = client(&[version]);
         client.enable_early_data = true;
         let client = Arc::new(client);
-        let kind = async |acceptor: &TlsAcceptor| {
+        let kind = async |acceptor: &Arc<ServerConfig>| {
             let met = meet(acceptor, &client, "one.example").await.unwrap();
             assert!(!met.client.get_ref().1.is_early_data_accepted());
-            met.server.get_ref().1.handshake_kind().unwrap()
+            met.server.state().handshake_kind().unwrap()
         };
         assert_eq!(kind(&before).await, HandshakeKind::Full);
         assert_eq!(kind(&before).await, HandshakeKind::Resumed, "{version:?}");
@@ -278,11 +283,11 @@ async fn a_client_is_known_by_a_certificate_of_the_right_root_and_no_other_gets_
     let with = |shows| Arc::new(client_with(provider(), &VERSIONS, &SCHEMES, shows));
     for client_auth in [ClientAuth::Optional, ClientAuth::Required] {
         let client_ca = Some(shelf.write("clients.pem", &root));
-        let acceptor = acceptor(&Tls { client_ca, client_auth, ..shelf.one() }).unwrap();
+        let acceptor = acceptor(&Tls { client_ca, client_auth, ..shelf.one() });
         let right = with(Some((certificate.clone(), key.clone_key())));
         for _ in 0..2 {
             let met = meet(&acceptor, &right, "one.example").await.unwrap();
-            let connection = met.server.get_ref().1;
+            let connection = met.server.state();
             let shown = client_certificate(connection).unwrap();
             assert!("ci.example".parse::<crate::auth::CertificateName>().unwrap().is(&shown));
             assert_eq!(connection.handshake_kind(), Some(HandshakeKind::Full), "verified each time");
@@ -291,13 +296,13 @@ async fn a_client_is_known_by_a_certificate_of_the_right_root_and_no_other_gets_
         assert!(meet(&acceptor, &wrong, "one.example").await.is_err(), "signed by somebody else");
         let nobody = meet(&acceptor, &with(None), "one.example").await;
         match client_auth {
-            ClientAuth::Optional => assert!(client_certificate(nobody.unwrap().server.get_ref().1).is_none()),
+            ClientAuth::Optional => assert!(client_certificate(nobody.unwrap().server.state()).is_none()),
             ClientAuth::Required => assert!(nobody.is_err()),
         }
     }
     let (root, certificate, key) = machine(ExtendedKeyUsagePurpose::ServerAuth);
     let client_ca = Some(shelf.write("clients.pem", &root));
-    let acceptor = acceptor(&Tls { client_ca, ..shelf.one() }).unwrap();
+    let acceptor = acceptor(&Tls { client_ca, ..shelf.one() });
     assert!(meet(&acceptor, &with(Some((certificate, key))), "one.example").await.is_err(), "not for clients");
 }
 
@@ -312,7 +317,7 @@ fn every_file_that_is_of_no_use_is_told_at_once() {
     let good = shelf.certificate("good", &["b.example"], &key);
     let client_ca = Some(shelf.write("empty.pem", ""));
     let settings = Tls { client_ca, ..tls(vec![good, swapped, missing, nameless]) };
-    let told = acceptor(&settings).err().unwrap();
+    let told = server_config(&settings).err().unwrap();
     let told: Vec<_> =
         told.iter().map(|error| error.to_string().replace(shelf.0.path().to_str().unwrap(), "")).collect();
     assert_eq!(told.len(), 4, "{told:?}");

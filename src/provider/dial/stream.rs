@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
+
+use crate::tls::ClientStream;
 
 /// A connection to a provider.
 #[derive(Debug)]
@@ -14,7 +15,7 @@ pub(crate) enum Stream {
     /// Plain TCP.
     Tcp(TcpStream),
     /// TLS, verified. Boxed, being many times the size of the other.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<ClientStream<TcpStream>>),
 }
 
 macro_rules! forward {
