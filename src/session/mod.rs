@@ -140,7 +140,6 @@ pub struct Lifetimes {
 }
 
 /// What all sessions of a process have in common.
-#[derive(Clone)]
 pub struct Settings {
     /// How long they live.
     pub lifetimes: Lifetimes,
@@ -270,7 +269,7 @@ enum Command {
     Scrollback(oneshot::Sender<Vec<u8>>),
     End,
     /// Its terminal can be had no longer.
-    Fail(Failure),
+    Fail(Box<Failure>),
 }
 
 /// How many commands may wait for a session's task; whoever sends more waits, too.

@@ -19,10 +19,17 @@ const EARLY_INPUT: usize = 64 * 1024;
 
 /// How opening came out.
 pub(super) enum Opened {
-    /// A terminal, its client unless it has left, and what was typed by now.
-    Terminal { upstream: Box<dyn Upstream>, client: Option<Attachment>, early: Early },
+    /// A terminal.
+    Terminal(Box<Terminal>),
     /// No terminal; the client that is still there to be told, if any.
-    Nothing { ending: Ending, client: Option<Attachment> },
+    Nothing { ending: Ending, client: Option<Box<Attachment>> },
+}
+
+/// A terminal that is open, its client unless it has left, and what was typed by now.
+pub(super) struct Terminal {
+    pub(super) upstream: Box<dyn Upstream>,
+    pub(super) client: Option<Attachment>,
+    pub(super) early: Early,
 }
 
 /// What a client did before the terminal was there.
@@ -42,15 +49,15 @@ pub(super) struct Opening<'a> {
     early: Early,
 }
 
-impl<'a> Opening<'a> {
-    pub(super) fn new(task: &'a mut Task, spec: &'a Spec, client: Attachment) -> Self {
-        let early = Early { size: spec.size, ..Early::default() };
-        Self { task, spec, client: Some(client), early }
-    }
-
+impl Opening<'_> {
     /// Opens the terminal unless the client, the API or the clock ends it first; then the call to the provider is
     /// dropped in the middle, which providers take care of. A client that is only lost ends nothing.
-    pub(super) async fn run(mut self) -> Opened {
+    pub(super) async fn run(task: &mut Task, spec: Box<Spec>, client: Box<Attachment>) -> Opened {
+        let early = Early { size: spec.size, ..Early::default() };
+        Opening { task, spec: &spec, client: Some(*client), early }.finish().await
+    }
+
+    async fn finish(mut self) -> Opened {
         let entry = &self.spec.provider;
         let asked = self.spec.size;
         let (drain, metrics) = (self.task.drain.clone(), self.task.metrics.clone());
@@ -78,8 +85,8 @@ impl<'a> Opening<'a> {
             Err(_) => {}
         }
         match result {
-            Ok(upstream) => Opened::Terminal { upstream, client: self.client, early: self.early },
-            Err(ending) => Opened::Nothing { ending, client: self.client },
+            Ok(upstream) => Opened::Terminal(Box::new(Terminal { upstream, client: self.client, early: self.early })),
+            Err(ending) => Opened::Nothing { ending, client: self.client.map(Box::new) },
         }
     }
 
@@ -95,7 +102,7 @@ impl<'a> Opening<'a> {
                     Command::Repaint(_) | Command::ViewerLeft | Command::ViewerConfirmed(_) | Command::RenewViewer(_),
                 ) => {}
                 Some(Command::Scrollback(reply)) => drop(reply.send(Vec::new())),
-                Some(Command::Fail(failure)) => return Poll::Ready(Ending::Failed(failure)),
+                Some(Command::Fail(failure)) => return Poll::Ready(Ending::Failed(*failure)),
                 Some(Command::End) | None => return Poll::Ready(Ending::Deleted),
             }
         }

@@ -27,11 +27,11 @@ use tokio::time::{Instant, Sleep};
 use self::farewell::Farewell;
 use super::attachment::Attachment;
 use super::info::State;
-use super::open::Early;
+use super::open::Terminal;
 use super::ring::Ring;
 use super::screen::{Screen, Sizes};
-use super::task::Task;
-use super::viewer::{Gallery, Seat};
+use super::task::{Left, Task};
+use super::viewer::Gallery;
 use super::way_back::WayBack;
 use super::{Command, Ending, ScreenPolicy};
 use crate::limit::OutputPace;
@@ -122,20 +122,13 @@ pub(super) struct Pump<'a> {
     farewell: Option<Farewell>,
     /// When the client is given a fresh resume link.
     renewal: Option<Instant>,
-    born: Instant,
     alarm: Pin<Box<Sleep>>,
 }
 
 impl<'a> Pump<'a> {
     /// Joins an open terminal and its client: applies the latest size, says `ready` and hands over what was typed
     /// while the terminal was being opened.
-    pub(super) fn new(
-        task: &'a mut Task,
-        mut upstream: Box<dyn Upstream>,
-        client: Option<Attachment>,
-        early: Early,
-        born: Instant,
-    ) -> Self {
+    pub(super) fn new(task: &'a mut Task, Terminal { mut upstream, client, early }: Terminal) -> Self {
         let now = Instant::now();
         upstream.resize(early.size);
         task.session.record.add_input(early.input.len());
@@ -172,7 +165,6 @@ impl<'a> Pump<'a> {
             over_since: now,
             farewell: None,
             renewal: None,
-            born,
             alarm: Box::pin(tokio::time::sleep_until(now)),
         };
         pump.record();
@@ -201,13 +193,16 @@ impl<'a> Pump<'a> {
         .await
     }
 
-    /// What is left to be ended, and output that is left to be sent.
-    pub(super) fn into_parts(self) -> (Box<dyn Upstream>, Vec<u8>, Option<Attachment>, Vec<Seat>) {
+    /// What is left, once this has come to its end.
+    pub(super) fn end(mut self: Box<Self>, ending: Ending) -> Left {
+        self.end_recording(&ending);
+        self.show_the_end();
         let rest = self.client.as_ref().map(|client| {
             let (front, back) = self.ring.from(client.position());
             [front, back].concat()
         });
-        (self.upstream, rest.unwrap_or_default(), self.client, self.viewers.seats().cloned().collect())
+        let seats = self.viewers.seats().cloned().collect();
+        Left { ending, rest: rest.unwrap_or_default(), client: self.client, upstream: Some(self.upstream), seats }
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
@@ -241,7 +236,7 @@ impl<'a> Pump<'a> {
                     let _ = reply.send([front, back].concat());
                 }
                 Some(Command::Expect(until)) => self.expected = self.expected.max(Some(until)),
-                Some(Command::Fail(failure)) => return Poll::Ready(Ending::Failed(failure)),
+                Some(Command::Fail(failure)) => return Poll::Ready(Ending::Failed(*failure)),
                 Some(Command::End) | None => return Poll::Ready(Ending::Deleted),
             }
         }
@@ -287,7 +282,7 @@ impl<'a> Pump<'a> {
             // A terminal that has ended is idle, and is told how it ended.
             let idle = lifetimes.idle.filter(|_| self.over.is_none()).map(|idle| (self.active + idle, Ending::Idle));
             let over = || self.over.clone();
-            let max = lifetimes.max.map(|max| (self.born + max, over().unwrap_or(Ending::LifetimeOver)));
+            let max = lifetimes.max.map(|max| (self.task.born + max, over().unwrap_or(Ending::LifetimeOver)));
             let grace = self.client.is_none().then(|| {
                 let until = self.detached + lifetimes.detach_grace;
                 // A terminal that has ended waits as long for somebody to tell it to.

@@ -33,7 +33,7 @@ pub struct Sessions {
     quotas: Quotas,
     tasks: TaskTracker,
     drain: CancellationToken,
-    settings: Settings,
+    settings: Arc<Settings>,
     metrics: Arc<Metrics>,
 }
 
@@ -75,7 +75,7 @@ impl Sessions {
             quotas,
             tasks: TaskTracker::new(),
             drain: CancellationToken::new(),
-            settings,
+            settings: Arc::new(settings),
             metrics,
         })
     }
@@ -109,6 +109,11 @@ impl Sessions {
             commands,
         });
         self.live.insert(session.id, session.clone());
+        let held = spec.held.take();
+        if let Some(held) = &held {
+            self.tasks.spawn(end_when_lost(held.lost(), session.commands.clone()));
+        }
+        let listed = Listed { registry: self.clone(), id: session.id, _place: place, _held: held };
         let task = task::Task {
             session: session.clone(),
             inbox,
@@ -117,17 +122,11 @@ impl Sessions {
             metrics: self.metrics.clone(),
             tasks: self.tasks.clone(),
             viewers: Vec::new(),
+            born: Instant::now(),
+            _listed: listed,
         };
         let until = Instant::now() + Self::patience(ttl);
-        let held = spec.held.take();
-        if let Some(held) = &held {
-            self.tasks.spawn(end_when_lost(held.lost(), session.commands.clone()));
-        }
-        let listed = Listed { registry: self.clone(), id: session.id, _place: place, _held: held };
-        self.tasks.spawn(async move {
-            let _listed = listed;
-            task.run(spec, until).await;
-        });
+        self.tasks.spawn(task.run(Box::new(spec), until));
         Ok(session)
     }
 
@@ -194,7 +193,7 @@ impl Sessions {
 }
 
 /// The place of a session in the registry and in the quotas, given up with the session's task, however that ends.
-struct Listed {
+pub(super) struct Listed {
     registry: Arc<Sessions>,
     id: SessionId,
     _place: Place,
@@ -212,7 +211,7 @@ async fn end_when_lost(lost: CancellationToken, session: mpsc::Sender<Command>) 
     tokio::select! {
         () = lost.cancelled() => {
             let message = "The workspace has gone to another replica of this proxy.";
-            let _ = session.send(Command::Fail(Failure::new(Code::Evicted, message))).await;
+            let _ = session.send(Command::Fail(Box::new(Failure::new(Code::Evicted, message)))).await;
         }
         () = session.closed() => {}
     }

@@ -12,9 +12,11 @@ use tokio_util::task::TaskTracker;
 use super::info::State;
 use super::open::{Opened, Opening};
 use super::pump::Pump;
+use super::registry::Listed;
 use super::viewer::{Seat, no_seat_left};
 use super::{Attachment, Command, Ending, Session, Settings, Spec};
 use crate::observe::Metrics;
+use crate::provider::Upstream;
 
 /// How long an ended session waits for its recording to be written.
 const RECORDED: Duration = Duration::from_secs(5);
@@ -23,27 +25,46 @@ const RECORDED: Duration = Duration::from_secs(5);
 pub(super) struct Task {
     pub(super) session: Arc<Session>,
     pub(super) inbox: mpsc::Receiver<Command>,
-    pub(super) settings: Settings,
+    pub(super) settings: Arc<Settings>,
     pub(super) drain: CancellationToken,
     pub(super) metrics: Arc<Metrics>,
     pub(super) tasks: TaskTracker,
     /// Who came to watch before there was anything to see.
     pub(super) viewers: Vec<Attachment>,
+    /// Since when there is the session.
+    pub(super) born: Instant,
+    /// Its place among all sessions, given up when the task is over, however that comes.
+    pub(super) _listed: Listed,
+}
+
+/// What is left of a session that is over.
+pub(super) struct Left {
+    pub(super) ending: Ending,
+    /// Output that its client was not sent yet.
+    pub(super) rest: Vec<u8>,
+    pub(super) client: Option<Attachment>,
+    pub(super) upstream: Option<Box<dyn Upstream>>,
+    /// Whoever watches.
+    pub(super) seats: Vec<Seat>,
 }
 
 impl Task {
     /// Lives the session to its end. `until` is how long it waits for its first client.
-    pub(super) async fn run(mut self, spec: Spec, until: Instant) {
-        let born = Instant::now();
+    ///
+    /// Each part of a life is boxed, so that a session has room only for the part that it is in.
+    pub(super) async fn run(mut self, spec: Box<Spec>, until: Instant) {
         let ending = match self.first_client(until).await {
             Err(ending) => ending,
-            // Boxed, so that a session that only waits holds no room for what comes later.
-            Ok(client) => Box::pin(self.attended(&spec, client, born)).await,
+            Ok(client) => Box::pin(self.attended(spec, client)).await,
         };
+        self.log(&ending);
+    }
+
+    fn log(&self, ending: &Ending) {
         let session = &self.session;
         self.metrics.session_ended(session.record.facts().kind, ending.label());
         let (code, exit) = (ending.code().map(Code::slug), ending.exit_code());
-        match &ending {
+        match ending {
             Ending::Failed(failure) => tracing::warn!(
                 session = %session.id,
                 provider = ?session.record.facts().provider,
@@ -65,12 +86,12 @@ impl Task {
         }
     }
 
-    async fn first_client(&mut self, mut until: Instant) -> Result<Attachment, Ending> {
+    async fn first_client(&mut self, mut until: Instant) -> Result<Box<Attachment>, Ending> {
         let ending = loop {
             tokio::select! {
                 () = self.drain.cancelled() => break Ending::Draining,
                 command = timeout_at(until, self.inbox.recv()) => match command {
-                    Ok(Some(Command::Attach(client))) => return Ok(*client),
+                    Ok(Some(Command::Attach(client))) => return Ok(client),
                     Ok(Some(Command::Expect(later))) => until = until.max(later),
                     Ok(Some(Command::Watch(viewer))) => self.seat_later(*viewer),
                     Ok(Some(
@@ -80,7 +101,7 @@ impl Task {
                         | Command::RenewViewer(_),
                     )) => {}
                     Ok(Some(Command::Scrollback(reply))) => drop(reply.send(Vec::new())),
-                    Ok(Some(Command::Fail(failure))) => break Ending::Failed(failure),
+                    Ok(Some(Command::Fail(failure))) => break Ending::Failed(*failure),
                     Ok(Some(Command::End)) => break Ending::Deleted,
                     Ok(None) | Err(_) => break Ending::Unused,
                 }
@@ -90,22 +111,29 @@ impl Task {
         Err(ending)
     }
 
-    async fn attended(&mut self, spec: &Spec, client: Attachment, born: Instant) -> Ending {
+    async fn attended(&mut self, spec: Box<Spec>, client: Box<Attachment>) -> Ending {
         self.session.record.set_state(State::Connecting);
         tracing::info!(session = %self.session.id, provider = ?spec.provider.name(), "session opens");
-        let opened = Opening::new(self, spec, client).run().await;
-        let (ending, rest, client, upstream, seats) = match opened {
-            Opened::Terminal { upstream, client, early } => {
-                let mut pump = Pump::new(self, upstream, client, early, born);
+        let left = match Box::pin(Opening::run(self, spec, client)).await {
+            Opened::Terminal(terminal) => {
+                let mut pump = Box::new(Pump::new(self, *terminal));
                 let ending = pump.run().await;
-                pump.end_recording(&ending);
-                pump.show_the_end();
-                let (upstream, rest, client, seats) = pump.into_parts();
-                self.metrics.ignored_upstream(upstream.ignored());
-                (ending, rest, client, Some(upstream), seats)
+                pump.end(ending)
             }
-            Opened::Nothing { ending, client } => (ending, Vec::new(), client, None, Vec::new()),
+            Opened::Nothing { ending, client } => {
+                let client = client.map(|client| *client);
+                Left { ending, rest: Vec::new(), client, upstream: None, seats: Vec::new() }
+            }
         };
+        Box::pin(self.part(left)).await
+    }
+
+    /// Tells everybody who is left that it is over.
+    async fn part(&mut self, left: Left) -> Ending {
+        let Left { ending, rest, client, upstream, seats } = left;
+        if let Some(upstream) = &upstream {
+            self.metrics.ignored_upstream(upstream.ignored());
+        }
         self.close(&ending).await;
         seats.iter().for_each(Seat::end);
         let client_left = async {

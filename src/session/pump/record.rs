@@ -43,7 +43,7 @@ impl Pump<'_> {
     }
 
     /// Ends the recording with how the terminal ended.
-    pub(in crate::session) fn end_recording(&mut self, ending: &Ending) {
+    pub(super) fn end_recording(&mut self, ending: &Ending) {
         if let Some(tap) = self.tap.take() {
             tap.end(ending.into());
         }

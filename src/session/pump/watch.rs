@@ -114,7 +114,7 @@ impl Pump<'_> {
     }
 
     /// Shows the last screen to whoever waits for one.
-    pub(in crate::session) fn show_the_end(&mut self) {
+    pub(super) fn show_the_end(&mut self) {
         let behind: Vec<_> = self.viewers.seats().filter(|seat| seat.is_behind()).cloned().collect();
         behind.iter().for_each(|seat| self.repaint(seat));
     }

@@ -18,7 +18,7 @@ const MIN_SEGMENT: usize = 256;
 const MAX_SEGMENT: usize = 16 << 10;
 
 /// The first memory that a ring takes, in bytes. It doubles from there up to its bound.
-const FIRST: usize = 4 << 10;
+const FIRST: usize = 256;
 
 /// How much memory all rings of this process may hold together.
 #[derive(Debug)]

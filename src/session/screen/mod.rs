@@ -22,7 +22,8 @@ const MAX_CELLS: usize = 64_000;
 
 /// A model of a terminal.
 pub(super) struct Screen {
-    terminal: avt::Terminal,
+    /// Boxed, being many times the size of the rest of a session that nobody watches.
+    terminal: Box<avt::Terminal>,
     modes: Modes,
     joiner: Joiner,
     unknown: Option<Unknown>,
@@ -34,7 +35,7 @@ impl Screen {
         let (cols, rows) = cells(size);
         // `cells` are never 0.
         let terminal = avt::Terminal::new(cols, rows).unwrap_or_else(|_| unreachable!("a size has cells"));
-        Self { terminal, modes: Modes::default(), joiner: Joiner::new(), unknown: None }
+        Self { terminal: Box::new(terminal), modes: Modes::default(), joiner: Joiner::new(), unknown: None }
     }
 
     /// Whether a screen of this size is kept: what one byte of output can change is bounded by it.

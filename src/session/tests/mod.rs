@@ -3,6 +3,7 @@
 mod coming_back;
 mod paced;
 mod recorded;
+mod size;
 mod watching;
 
 use std::collections::VecDeque;
