@@ -9,6 +9,7 @@ mod tests;
 mod wire;
 
 use std::io;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, timeout, timeout_at};
 
-use wire::{Received, Wire};
+use wire::{Received, Stopped, Wire};
 
 pub use meter::Meter;
 pub use polytty_websocket::Role;
@@ -142,48 +143,69 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// That writing has failed is told only when nothing more can be read: what the peer sent before it left still
     /// lies in the kernel.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let mut message = None;
+        let over = ready!(self.poll_each(cx, |kind, payload| {
+            message = Some(Incoming::Message(kind, Bytes::copy_from_slice(payload)));
+            ControlFlow::Break(())
+        }));
+        Poll::Ready(message.or(over).unwrap_or(Incoming::Ended))
+    }
+
+    /// The same for all messages that are there, each handed over where it lies, until whoever takes them has had enough.
+    /// Ready with `None` when there were some, and with how it ended, behind the messages before.
+    pub fn poll_each(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(Kind, &[u8]) -> ControlFlow<()>,
+    ) -> Poll<Option<Incoming>> {
         if self.failed.is_none()
             && let Poll::Ready(lost) = self.poll_alive(cx)
         {
-            return Poll::Ready(lost);
+            return Poll::Ready(Some(lost));
         }
         // Answers to pings go out whether anybody writes or not. If they cannot, the task is woken when they can.
         let _ = self.poll_flushed(cx);
+        let mut some = false;
         loop {
             if self.deaf {
-                return Poll::Ready(Incoming::Ended);
+                return Poll::Ready(Some(Incoming::Ended));
             }
-            let received = match (self.wire.poll_receive(cx), &self.failed) {
-                (Poll::Ready(received), _) => received,
+            let stopped = self.wire.poll_each(cx, |kind, payload| {
+                some = true;
+                take(kind, payload)
+            });
+            let stopped = match (stopped, &self.failed) {
+                (Poll::Ready(stopped), _) => stopped,
+                (Poll::Pending, _) if some => return Poll::Ready(None),
                 // A task that has used up its turn is told Pending although there may be more to read.
                 (Poll::Pending, Some(why)) if has_budget_remaining() => {
-                    return Poll::Ready(Incoming::Lost(why.clone()));
+                    return Poll::Ready(Some(Incoming::Lost(why.clone())));
                 }
-                (Poll::Pending, _) => return self.poll_unfinished(cx),
+                (Poll::Pending, _) => return self.poll_unfinished(cx).map(Some),
             };
             self.heard = Instant::now();
             (self.pinged, self.begun) = (None, None);
-            let over = match received {
-                Received::Message(kind, payload) => return Poll::Ready(Incoming::Message(kind, payload)),
-                Received::Ping(_) => {
+            let over = match stopped {
+                Stopped::Messages => return Poll::Ready(None),
+                Stopped::By(Received::Ping(_)) => {
                     let _ = self.poll_flushed(cx);
                     continue;
                 }
-                Received::Pong(payload) => {
+                Stopped::By(Received::Pong(payload)) => {
                     self.probed |= payload == PROBE;
                     continue;
                 }
-                Received::Close(code) => {
+                Stopped::By(Received::Close(code)) => {
                     self.closed = true;
-                    return Poll::Ready(Incoming::Closed(code));
+                    return Poll::Ready(Some(Incoming::Closed(code)));
                 }
-                Received::End if self.was_reset => Incoming::Lost(self.failed.clone().unwrap_or_default()),
-                Received::End => Incoming::Ended,
-                Received::Broken(error) => broken(error),
-                Received::Failed(error) => lost(&error),
+                Stopped::By(Received::End) if self.was_reset => Incoming::Lost(self.failed.clone().unwrap_or_default()),
+                Stopped::By(Received::End) => Incoming::Ended,
+                Stopped::By(Received::Broken(error)) => broken(error),
+                Stopped::By(Received::Failed(error)) => lost(&error),
             };
             self.deaf = true;
-            return Poll::Ready(over);
+            return Poll::Ready(Some(over));
         }
     }
 
@@ -295,11 +317,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Reads on until the peer has gone. Whether it said so by a Close.
     async fn peer_gone(&mut self) -> bool {
         while !self.deaf {
-            match std::future::poll_fn(|cx| self.wire.poll_receive(cx)).await {
-                Received::Close(_) => return true,
-                Received::End => return false,
-                Received::Broken(_) | Received::Failed(_) => self.deaf = true,
-                Received::Message(..) | Received::Ping(_) | Received::Pong(_) => {}
+            match std::future::poll_fn(|cx| self.wire.poll_each(cx, |_, _| ControlFlow::Continue(()))).await {
+                Stopped::By(Received::Close(_)) => return true,
+                Stopped::By(Received::End) => return false,
+                Stopped::By(Received::Broken(_) | Received::Failed(_)) => self.deaf = true,
+                Stopped::By(Received::Ping(_) | Received::Pong(_)) | Stopped::Messages => {}
             }
         }
         // The peer no longer speaks frames that we understand: say that no more will come, and let it finish.

@@ -1,5 +1,6 @@
 //! An upstream that has a WebSocket of its own.
 
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -62,47 +63,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketUpstream<S> {
         self.outbox = Outbox::new();
     }
 
-    /// One message of the provider, or its end, as what it means to the session.
-    fn take(&mut self, incoming: Incoming, output: &mut Vec<u8>) -> Option<Happened> {
-        let (kind, payload) = match incoming {
-            Incoming::Message(kind, payload) => (kind, payload),
-            over => {
-                self.over = true;
-                return Some(self.verdict().unwrap_or_else(|| self.ended(over)));
-            }
-        };
-        match self.dialect.decode(Message { kind, payload: &payload }, output) {
-            Ok(UpstreamEvent::Output) => None,
-            Ok(UpstreamEvent::Ignored) => {
-                self.ignored += 1;
-                None
-            }
-            Ok(UpstreamEvent::Exit(exit)) => Some(Happened::Exit(exit)),
-            Ok(UpstreamEvent::Failed(words)) => Some(self.failed(words)),
-            Err(bad) => Some(Happened::Failed(
-                Failure::new(
-                    Code::ProviderLost,
-                    format!("{} sent something that is not its own protocol; the terminal was closed.", self.name),
-                )
-                .detail(format!(
-                    "{bad}: a {} message of {} bytes",
-                    if kind == Kind::Text { "text" } else { "binary" },
-                    payload.len()
-                )),
-            )),
-        }
-    }
-
-    fn failed(&self, words: String) -> Happened {
-        let message = format!("{} reported that the terminal failed.", self.name);
-        Happened::Failed(Failure::new(Code::ProviderLost, message).detail(words))
-    }
-
     /// How the process ended, where the provider has told.
     fn verdict(&self) -> Option<Happened> {
         match self.dialect.verdict()? {
             UpstreamEvent::Exit(exit) => Some(Happened::Exit(exit.clone())),
-            UpstreamEvent::Failed(words) => Some(self.failed(words.clone())),
+            UpstreamEvent::Failed(words) => Some(failed(self.name, words.clone())),
             UpstreamEvent::Output | UpstreamEvent::Ignored => None,
         }
     }
@@ -142,14 +107,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Upstream for WebSocketU
         // What was taken counts, not what it meant: messages without output are no way around the budget.
         let mut taken = 0;
         let mut busy = false;
-        while taken < budget {
-            let Poll::Ready(incoming) = self.socket.poll_recv(cx) else { break };
-            busy = true;
-            if let Incoming::Message(_, payload) = &incoming {
+        // Beyond half of it, another turn of reading would bring more than may be taken.
+        while taken <= budget / 2 && budget > 0 {
+            let Self { socket, dialect, name, ignored, .. } = self;
+            let mut happened = None;
+            let came = socket.poll_each(cx, |kind, payload| {
                 taken += payload.len().max(MIN_MESSAGE);
-            }
-            if let Some(happened) = self.take(incoming, output) {
+                happened = decode(&mut **dialect, name, ignored, Message { kind, payload }, output);
+                if happened.is_none() && taken < budget { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            let Poll::Ready(over) = came else { break };
+            busy = true;
+            if let Some(happened) = happened {
                 return Poll::Ready(happened);
+            }
+            if let Some(over) = over {
+                self.over = true;
+                return Poll::Ready(self.verdict().unwrap_or_else(|| self.ended(over)));
             }
         }
         if busy {
@@ -196,4 +170,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Upstream for WebSocketU
             }
         })
     }
+}
+
+/// One message of the provider, as what it means to the session. `None` when it was output, or nothing.
+fn decode(
+    dialect: &mut dyn UpstreamDialect,
+    name: &str,
+    ignored: &mut u64,
+    message: Message<'_>,
+    output: &mut Vec<u8>,
+) -> Option<Happened> {
+    match dialect.decode(message, output) {
+        Ok(UpstreamEvent::Output) => None,
+        Ok(UpstreamEvent::Ignored) => {
+            *ignored += 1;
+            None
+        }
+        Ok(UpstreamEvent::Exit(exit)) => Some(Happened::Exit(exit)),
+        Ok(UpstreamEvent::Failed(words)) => Some(failed(name, words)),
+        Err(bad) => {
+            let words = format!("{name} sent something that is not its own protocol; the terminal was closed.");
+            let kind = if message.kind == Kind::Text { "text" } else { "binary" };
+            let detail = format!("{bad}: a {kind} message of {} bytes", message.payload.len());
+            Some(Happened::Failed(Failure::new(Code::ProviderLost, words).detail(detail)))
+        }
+    }
+}
+
+fn failed(name: &str, words: String) -> Happened {
+    let message = format!("{name} reported that the terminal failed.");
+    Happened::Failed(Failure::new(Code::ProviderLost, message).detail(words))
 }

@@ -3,9 +3,10 @@
 //! Reading goes into scratch memory of the thread. A connection keeps what a turn has left of it, and what waits to be
 //! written; at rest it owns neither.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -27,12 +28,16 @@ const KEYS: usize = 64;
 /// dialect that writes six bytes for one, and room for control frames. Beyond it the connection counts as broken.
 const MAX_UNSENT: usize = 1024 * 1024;
 
-/// A buffer that goes out is kept for the next one up to this size, while the connection is busy.
-const KEEP: usize = 256;
+/// The largest buffer for what goes out that a thread keeps from one turn to the next.
+const SPARE_MOST: usize = 256 * 1024;
+
+/// From this size on, what has to wait is moved into a buffer of its own length.
+const SPARE_LEAST: usize = 4 * 1024;
 
 thread_local! {
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
     static MASKS: RefCell<VecDeque<[u8; 4]>> = const { RefCell::new(VecDeque::new()) };
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// A masking key that nobody can predict (RFC 6455, section 10.3), made in batches.
@@ -49,11 +54,25 @@ fn masking_key() -> [u8; 4] {
     })
 }
 
-/// What came from the peer.
+/// Makes a buffer that is done with the one that goes out next.
+fn spare(mut buffer: Vec<u8>) {
+    let kept = SPARE.take();
+    buffer.clear();
+    let is_better = buffer.capacity() > kept.capacity() && buffer.capacity() <= SPARE_MOST;
+    SPARE.set(if is_better { buffer } else { kept });
+}
+
+/// Why [`Wire::poll_each`] stopped.
+pub(super) enum Stopped {
+    /// There were messages, and for now there may be no more, or whoever takes them has had enough.
+    Messages,
+    /// Something else came, perhaps behind messages.
+    By(Received),
+}
+
+/// What came from the peer and is no message.
 #[derive(Debug)]
 pub(super) enum Received {
-    /// A whole data message.
-    Message(Kind, Bytes),
     /// A Ping. Its answer is queued.
     Ping(Bytes),
     /// A Pong.
@@ -121,36 +140,58 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         &mut self.stream
     }
 
-    /// What comes next.
-    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+    /// Hands over messages where they lie, until whoever takes them has had enough, or all that was read once is done with.
+    pub(super) fn poll_each(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(Kind, &[u8]) -> ControlFlow<()>,
+    ) -> Poll<Stopped> {
         loop {
-            if !self.unread.is_empty() {
+            let mut some = false;
+            let mut take = |kind, payload: &[u8]| {
+                some = true;
+                take(kind, payload)
+            };
+            let stopped = if self.unread.is_empty() {
+                ready!(self.poll_read(cx, &mut take))
+            } else {
                 let mut rest = &mut self.unread[self.decoded..];
-                let found = find(&mut self.decoder, &mut rest);
+                let stopped = each(&mut self.decoder, &mut rest, &mut take);
                 let left = rest.len();
                 self.decoded = self.unread.len() - left;
-                match found {
-                    Some(found) => return Poll::Ready(self.answer(found)),
-                    None => (self.unread, self.decoded) = (Vec::new(), 0),
+                if left == 0 {
+                    (self.unread, self.decoded) = (Vec::new(), 0);
                 }
-            }
-            let found = READ.with_borrow_mut(|scratch| {
-                let mut buffer = ReadBuf::new(scratch);
-                if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-                    return Poll::Ready(Some(Received::Failed(error)));
-                }
-                let mut rest = buffer.filled_mut();
-                if rest.is_empty() {
-                    return Poll::Ready(Some(Received::End));
-                }
-                let found = find(&mut self.decoder, &mut rest);
-                self.unread.extend_from_slice(rest);
-                Poll::Ready(found)
-            });
-            if let Some(found) = ready!(found) {
-                return Poll::Ready(self.answer(found));
+                stopped
+            };
+            match stopped {
+                Some(Stopped::By(received)) => return Poll::Ready(Stopped::By(self.answer(received))),
+                Some(Stopped::Messages) => return Poll::Ready(Stopped::Messages),
+                None if some => return Poll::Ready(Stopped::Messages),
+                None => {}
             }
         }
+    }
+
+    /// Reads once. `None` when all of it was taken.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: &mut impl FnMut(Kind, &[u8]) -> ControlFlow<()>,
+    ) -> Poll<Option<Stopped>> {
+        READ.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                return Poll::Ready(Some(Stopped::By(Received::Failed(error))));
+            }
+            let mut rest = buffer.filled_mut();
+            if rest.is_empty() {
+                return Poll::Ready(Some(Stopped::By(Received::End)));
+            }
+            let stopped = each(&mut self.decoder, &mut rest, take);
+            self.unread.extend_from_slice(rest);
+            Poll::Ready(stopped)
+        })
     }
 
     /// Answers what the protocol itself has an answer to.
@@ -167,6 +208,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         received
     }
 
+    /// Takes the thread's buffer for what goes out, if there is none yet.
+    fn begin(&mut self) {
+        if self.unsent.capacity() == 0 {
+            self.unsent = SPARE.take();
+        }
+    }
+
     /// Queues a message.
     pub(super) fn message(&mut self, kind: Kind, payload: &[u8]) {
         if !self.is_closing {
@@ -174,6 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Kind::Text => polytty_websocket::Kind::Text,
                 Kind::Binary => polytty_websocket::Kind::Binary,
             };
+            self.begin();
             self.encoder.message(kind, payload, &mut self.unsent);
             self.is_unflushed = true;
         }
@@ -182,6 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Queues a Ping.
     pub(super) fn ping(&mut self, payload: &[u8]) {
         if !self.is_closing {
+            self.begin();
             self.encoder.ping(payload, &mut self.unsent);
             self.is_unflushed = true;
         }
@@ -190,6 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Queues a Close, behind which nothing is queued any more.
     pub(super) fn close(&mut self, close: Option<Close<'_>>) {
         if !self.is_closing {
+            self.begin();
             self.encoder.close(close, &mut self.unsent);
             (self.is_closing, self.is_unflushed) = (true, true);
         }
@@ -209,41 +260,60 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             while self.sent < self.unsent.len() {
-                let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent[self.sent..]))?;
+                let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, &self.unsent[self.sent..])? else {
+                    self.wait();
+                    return Poll::Pending;
+                };
                 if written == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 self.sent += written;
             }
             self.sent = 0;
-            if self.unsent.capacity() > KEEP {
-                self.unsent = Vec::new();
-            } else {
-                self.unsent.clear();
-            }
+            spare(std::mem::take(&mut self.unsent));
             let Some(payload) = self.pong.take().filter(|_| !self.is_closing) else { break };
+            self.begin();
             self.encoder.pong(&payload, &mut self.unsent);
         }
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         self.is_unflushed = false;
         Poll::Ready(Ok(()))
     }
+
+    /// Moves what has to wait into a buffer of its own length: the thread's is needed by others.
+    fn wait(&mut self) {
+        if self.unsent.capacity() >= SPARE_LEAST && self.unsent.capacity() > 2 * (self.unsent.len() - self.sent) {
+            let rest = self.unsent[self.sent..].to_vec();
+            spare(std::mem::replace(&mut self.unsent, rest));
+            self.sent = 0;
+        }
+    }
 }
 
-/// Decodes one event. `None` when all input was taken and more is needed.
-fn find(decoder: &mut Decoder, input: &mut &mut [u8]) -> Option<Received> {
-    Some(match decoder.decode(input) {
-        Ok(None) => return None,
-        Ok(Some(Event::Message { kind, payload })) => {
-            let kind = match kind {
-                polytty_websocket::Kind::Text => Kind::Text,
-                polytty_websocket::Kind::Binary => Kind::Binary,
-            };
-            Received::Message(kind, Bytes::copy_from_slice(payload))
-        }
-        Ok(Some(Event::Ping(payload))) => Received::Ping(Bytes::copy_from_slice(payload)),
-        Ok(Some(Event::Pong(payload))) => Received::Pong(Bytes::copy_from_slice(payload)),
-        Ok(Some(Event::Close(close))) => Received::Close(close.map(|close| close.code.get())),
-        Err(error) => Received::Broken(error),
-    })
+/// Decodes what there is. `None` when all input was taken and more is needed.
+fn each(
+    decoder: &mut Decoder,
+    input: &mut &mut [u8],
+    take: &mut impl FnMut(Kind, &[u8]) -> ControlFlow<()>,
+) -> Option<Stopped> {
+    loop {
+        let received = match decoder.decode(input) {
+            Ok(None) => return None,
+            Ok(Some(Event::Message { kind, payload })) => {
+                let kind = match kind {
+                    polytty_websocket::Kind::Text => Kind::Text,
+                    polytty_websocket::Kind::Binary => Kind::Binary,
+                };
+                if take(kind, payload).is_break() {
+                    return Some(Stopped::Messages);
+                }
+                continue;
+            }
+            Ok(Some(Event::Ping(payload))) => Received::Ping(Bytes::copy_from_slice(payload)),
+            Ok(Some(Event::Pong(payload))) => Received::Pong(Bytes::copy_from_slice(payload)),
+            Ok(Some(Event::Close(close))) => Received::Close(close.map(|close| close.code.get())),
+            Err(error) => Received::Broken(error),
+        };
+        return Some(Stopped::By(received));
+    }
 }
