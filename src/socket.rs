@@ -232,14 +232,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.begun = None;
     }
 
-    /// Queues messages. Call it only after [`Socket::poll_flushed`] was ready, so that at most one turn waits.
-    pub fn send(&mut self, outbox: &Outbox) {
+    /// Queues messages, and takes them out of the outbox. Call it only after [`Socket::poll_flushed`] was ready, so that at most
+    /// one turn waits.
+    pub fn send(&mut self, outbox: &mut Outbox) {
         if self.closed {
+            outbox.clear();
             return;
         }
-        for message in outbox.iter() {
-            self.wire.message(message.kind, message.payload);
-        }
+        self.wire.messages(outbox);
         if self.wire.is_overfull() {
             self.fail("more was to be sent at once than may wait");
         }

@@ -69,8 +69,8 @@ impl Connection {
         self.socket.poll_flushed(cx)
     }
 
-    /// Queues messages. Call it only after [`Connection::poll_flushed`] was ready.
-    pub fn send(&mut self, outbox: &Outbox) {
+    /// Queues messages, and takes them out of the outbox. Call it only after [`Connection::poll_flushed`] was ready.
+    pub fn send(&mut self, outbox: &mut Outbox) {
         self.socket.send(outbox);
     }
 

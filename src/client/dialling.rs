@@ -172,8 +172,7 @@ impl Client {
             if self.outbox.is_empty() {
                 break;
             }
-            connection.send(&self.outbox);
-            self.outbox.clear();
+            connection.send(&mut self.outbox);
         }
         if let Some(wait) = patience
             && wait.as_mut().poll(cx).is_ready()

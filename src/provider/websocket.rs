@@ -1,12 +1,13 @@
 //! An upstream that has a WebSocket of its own.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use polytty_dialect::{Code, Exit, Kind, Message, Outbox, Size, UpstreamDialect, UpstreamEvent};
+use polytty_dialect::{BadMessage, Code, Exit, Kind, Message, Outbox, Size, UpstreamDialect, UpstreamEvent};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Sleep, sleep, timeout};
 
@@ -18,6 +19,13 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How long the connection may stay open, with nothing said, after the provider has told how the process ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Memory that a thread keeps for what is said to providers, in bytes.
+const MAX_OUTBOX: usize = 256 * 1024;
+
+thread_local! {
+    static OUTBOX: RefCell<Outbox> = const { RefCell::new(Outbox::new()) };
+}
 
 /// How one provider's WebSocket is treated.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +45,6 @@ pub(super) struct WebSocketUpstream<S> {
     socket: Socket<S>,
     dialect: Box<dyn UpstreamDialect>,
     name: &'static str,
-    outbox: Outbox,
     over: bool,
     /// Runs once the provider has told how the process ended; see [`UpstreamDialect::verdict`].
     last_words: Option<Pin<Box<Sleep>>>,
@@ -55,12 +62,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketUpstream<S> {
         let WebSocketOptions { name, max_message, ping_every, pong_within } = options;
         let options = Options { role: Role::Client, max_message, ping_every, pong_within };
         let socket = Socket::new(stream, &already_read, options);
-        Self { socket, dialect, name, outbox: Outbox::new(), over: false, last_words: None, ignored: 0 }
+        Self { socket, dialect, name, over: false, last_words: None, ignored: 0 }
     }
 
-    fn send(&mut self) {
-        self.socket.send(&self.outbox);
-        self.outbox = Outbox::new();
+    /// Sends what the dialect says. Whatever that returns.
+    fn say<T>(&mut self, what: impl FnOnce(&mut dyn UpstreamDialect, &mut Outbox) -> T) -> T {
+        OUTBOX.with_borrow_mut(|outbox| {
+            let said = what(&mut *self.dialect, outbox);
+            self.socket.send(outbox);
+            if outbox.capacity() > MAX_OUTBOX {
+                *outbox = Outbox::new();
+            }
+            said
+        })
     }
 
     /// How the process ended, where the provider has told.
@@ -113,7 +127,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Upstream for WebSocketU
             let mut happened = None;
             let came = socket.poll_each(cx, |kind, payload| {
                 taken += payload.len().max(MIN_MESSAGE);
-                happened = decode(&mut **dialect, name, ignored, Message { kind, payload }, output);
+                let is_text = kind == Kind::Text;
+                match dialect.decode(Message { kind, payload }, output) {
+                    Ok(UpstreamEvent::Output) => {}
+                    other => happened = meaning(other, name, ignored, is_text, payload.len()),
+                }
                 if happened.is_none() && taken < budget { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
             let Poll::Ready(over) = came else { break };
@@ -142,19 +160,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Upstream for WebSocketU
     }
 
     fn input(&mut self, bytes: &[u8]) {
-        self.dialect.input(bytes, &mut self.outbox);
-        self.send();
+        self.say(|dialect, outbox| dialect.input(bytes, outbox));
     }
 
     fn resize(&mut self, size: Size) {
-        self.dialect.resize(size, &mut self.outbox);
-        self.send();
+        self.say(|dialect, outbox| dialect.resize(size, outbox));
     }
 
     fn eof(&mut self) -> bool {
-        let said = self.dialect.eof(&mut self.outbox);
-        self.send();
-        said
+        self.say(|dialect, outbox| dialect.eof(outbox))
     }
 
     fn ignored(&self) -> u64 {
@@ -172,15 +186,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Upstream for WebSocketU
     }
 }
 
-/// One message of the provider, as what it means to the session. `None` when it was output, or nothing.
-fn decode(
-    dialect: &mut dyn UpstreamDialect,
+/// What a message of the provider that is not simply output means to the session. `None` when it is nothing.
+#[cold]
+fn meaning(
+    decoded: Result<UpstreamEvent, BadMessage>,
     name: &str,
     ignored: &mut u64,
-    message: Message<'_>,
-    output: &mut Vec<u8>,
+    is_text: bool,
+    length: usize,
 ) -> Option<Happened> {
-    match dialect.decode(message, output) {
+    match decoded {
         Ok(UpstreamEvent::Output) => None,
         Ok(UpstreamEvent::Ignored) => {
             *ignored += 1;
@@ -190,8 +205,8 @@ fn decode(
         Ok(UpstreamEvent::Failed(words)) => Some(failed(name, words)),
         Err(bad) => {
             let words = format!("{name} sent something that is not its own protocol; the terminal was closed.");
-            let kind = if message.kind == Kind::Text { "text" } else { "binary" };
-            let detail = format!("{bad}: a {kind} message of {} bytes", message.payload.len());
+            let kind = if is_text { "text" } else { "binary" };
+            let detail = format!("{bad}: a {kind} message of {length} bytes");
             Some(Happened::Failed(Failure::new(Code::ProviderLost, words).detail(detail)))
         }
     }

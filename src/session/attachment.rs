@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use polytty_dialect::{ClientDialect, Code, Exit, Outbox, Resume, Role, ServerEvent, Size};
+use polytty_dialect::{ClientDialect, Code, Exit, HEADROOM, Kind, Outbox, Resume, Role, ServerEvent, Size};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
@@ -148,7 +148,7 @@ impl Attachment {
     pub async fn refuse(mut self, code: Code, message: &str) {
         let mut outbox = Outbox::new();
         self.dialect.event(&ServerEvent::Error { code, message, last: true }, &mut outbox);
-        self.socket.send(&outbox);
+        self.socket.send(&mut outbox);
         self.socket.leave(code.close(), &close_reason(code, message)).await;
     }
 
@@ -197,7 +197,7 @@ impl Attachment {
                 self.dialect.event(&ServerEvent::Exit(&exit), &mut outbox);
             }
         }
-        self.socket.send(&outbox);
+        self.socket.send(&mut outbox);
         let (code, reason) = close_frame(ending);
         self.socket.leave_by(deadline, code, &reason).await
     }
@@ -231,7 +231,7 @@ impl Attachment {
         let piece = self.backlog.split_to(self.backlog.len().min(REST));
         let mut outbox = Outbox::new();
         self.dialect.output(&piece, &mut outbox);
-        self.socket.send(&outbox);
+        self.socket.send(&mut outbox);
     }
 
     /// Says that the next `bytes` of output were shown by a terminal before, and that `missing` before them are gone.
@@ -299,7 +299,7 @@ impl Attachment {
     fn tell(&mut self, event: &ServerEvent<'_>) {
         let mut outbox = Outbox::new();
         self.dialect.event(event, &mut outbox);
-        self.socket.send(&outbox);
+        self.socket.send(&mut outbox);
     }
 
     /// Queues an answer that goes out before any further output.
@@ -327,7 +327,7 @@ impl Attachment {
         if self.replies.is_empty() {
             return Poll::Ready(());
         }
-        self.socket.send(&self.replies);
+        self.socket.send(&mut self.replies);
         self.replies = Outbox::new();
         self.socket.poll_flushed(cx)
     }
@@ -337,8 +337,20 @@ impl Attachment {
         let fresh = if self.repeated.is_some() { self.repeat(bytes, outbox) } else { bytes };
         self.dialect.output(fresh, outbox);
         self.socket.send(outbox);
-        outbox.clear();
         self.position += bytes.len() as u64;
+    }
+
+    /// Whether its output goes out as it is, so that [`Attachment::output_in_place`] may be called.
+    #[inline]
+    pub(super) fn is_verbatim(&self) -> bool {
+        self.repeated.is_none() && self.dialect.is_verbatim()
+    }
+
+    /// Sends output that lies behind [`HEADROOM`] in a buffer, which is exchanged for an empty one.
+    pub(super) fn output_in_place(&mut self, output: &mut Vec<u8>, outbox: &mut Outbox) {
+        self.position += output.len().saturating_sub(HEADROOM) as u64;
+        outbox.adopt(Kind::Binary, output);
+        self.socket.send(outbox);
     }
 
     /// Sends what of `bytes` was shown before without its questions; what is left of them.

@@ -61,7 +61,7 @@ async fn a_reset_that_writing_found_is_no_end_in_order_but_one_behind_an_end_is(
         let mut client = Socket::new(ours, b"", options(Role::Client));
         let started = Instant::now();
         while client.failure().is_none() {
-            client.send(&outbox(&["key"]));
+            client.send(&mut outbox(&["key"]));
             std::future::poll_fn(|cx| client.poll_flushed(cx)).await;
             assert!(started.elapsed() < Duration::from_secs(60), "writing goes on into nothing");
         }
@@ -79,7 +79,7 @@ async fn typing_into_a_dead_connection_does_not_keep_it() {
     let (mut client, silent) = pair().await;
     let started = Instant::now();
     let lost = loop {
-        client.send(&outbox(&["key"]));
+        client.send(&mut outbox(&["key"]));
         std::future::poll_fn(|cx| client.poll_flushed(cx)).await;
         if let Ok(lost) = timeout(Duration::from_secs(3), recv(&mut client)).await {
             break lost;
@@ -96,7 +96,7 @@ async fn a_peer_that_takes_what_is_sent_to_it_slowly_is_kept_though_its_pong_is_
     let (ours, mut theirs) = duplex(64);
     let mut server = Socket::new(ours, b"", options(Role::Server));
     let text = "x".repeat(4000);
-    server.send(&outbox(&[&text]));
+    server.send(&mut outbox(&[&text]));
     let slow = tokio::spawn(async move {
         let mut taken = [0; 64];
         loop {
@@ -196,7 +196,7 @@ async fn what_a_peer_sent_before_it_left_is_read_although_writing_to_it_fails() 
     drop(peer);
     // The first write draws a reset, a later one fails.
     while client.failure().is_none() {
-        client.send(&outbox(&["keys"]));
+        client.send(&mut outbox(&["keys"]));
         std::future::poll_fn(|cx| client.poll_flushed(cx)).await;
         tokio::task::yield_now().await;
     }
@@ -209,7 +209,7 @@ async fn what_a_peer_sent_before_it_left_is_read_although_writing_to_it_fails() 
 #[tokio::test]
 async fn everything_queued_arrives_before_the_close_and_its_reason_is_cut_to_size() {
     let (mut server, mut client) = pair().await;
-    server.send(&outbox(&["one", "two"]));
+    server.send(&mut outbox(&["one", "two"]));
     let reason = "internal: ".to_owned() + &"ä".repeat(200);
     let leaving = tokio::spawn(async move { server.leave(4500, &reason).await });
     for text in ["one", "two"] {

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use bytes::Bytes;
-use polytty_dialect::Kind;
+use polytty_dialect::{HEADROOM, Kind, Outbox};
 use polytty_websocket::{Close, CloseCode, Decoder, Encoder, Error, Event, Limits, MAX_HEADER, Role};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -215,17 +215,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Queues a message.
-    pub(super) fn message(&mut self, kind: Kind, payload: &[u8]) {
-        if !self.is_closing {
-            let kind = match kind {
-                Kind::Text => polytty_websocket::Kind::Text,
-                Kind::Binary => polytty_websocket::Kind::Binary,
-            };
-            self.begin();
-            self.encoder.message(kind, payload, &mut self.unsent);
+    /// Queues messages and takes them out of the outbox: long ones with the buffer that they lie in.
+    pub(super) fn messages(&mut self, outbox: &mut Outbox) {
+        if !self.is_closing && !outbox.is_empty() {
+            if self.unsent.is_empty() && outbox.payload_len() >= SPARE_LEAST {
+                spare(std::mem::take(&mut self.unsent));
+                let frame = |kind, room: &mut _, payload: &mut _| self.encoder.in_place(framed(kind), room, payload);
+                (self.unsent, self.sent) = outbox.take_frames(SPARE.take(), frame);
+            } else {
+                self.begin();
+                for message in outbox.iter() {
+                    self.encoder.message(framed(message.kind), message.payload, &mut self.unsent);
+                }
+            }
             self.is_unflushed = true;
         }
+        outbox.clear();
     }
 
     /// Queues a Ping.
@@ -287,6 +292,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             spare(std::mem::replace(&mut self.unsent, rest));
             self.sent = 0;
         }
+    }
+}
+
+// A frame's header fits in front of a message.
+const _: () = assert!(HEADROOM == MAX_HEADER);
+
+const fn framed(kind: Kind) -> polytty_websocket::Kind {
+    match kind {
+        Kind::Text => polytty_websocket::Kind::Text,
+        Kind::Binary => polytty_websocket::Kind::Binary,
     }
 }
 

@@ -352,7 +352,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: End + Unpin> AsyncWrite for TlsStream
         if data.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let data = &data[..data.len().min(TURN)];
+        // A little more than a turn goes with it: a record and a call of its own would cost more.
+        let data = if data.len() > TURN + 2 * LEAST { &data[..TURN] } else { data };
         OUTGOING.with_borrow_mut(|out| {
             let sealed = this.seal(data, out)?;
             // What had to be said before it goes out before it.

@@ -239,8 +239,7 @@ async fn echo(mut socket: Socket<impl Stream>) {
         match poll_fn(|cx| socket.poll_recv(cx)).await {
             Incoming::Message(kind, payload) => {
                 outbox.message(kind, |buffer| buffer.extend_from_slice(&payload));
-                socket.send(&outbox);
-                outbox.clear();
+                socket.send(&mut outbox);
             }
             Incoming::Broken(code, why) => {
                 socket.leave(code, why).await;

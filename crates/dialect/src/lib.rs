@@ -38,7 +38,7 @@ pub mod utf8;
 
 pub use code::Code;
 pub use event::{BadMessage, ClientEvent, Exit, PingId, Resume, Role, ServerEvent, UpstreamEvent};
-pub use message::{Kind, Message, Outbox};
+pub use message::{HEADROOM, Kind, Message, Outbox};
 pub use size::{MAX_CELLS, Size};
 
 /// The client dialect of this name, new, for one attachment: `polytty.v1`, `operation` or `raw`. `None` for any other
@@ -74,6 +74,11 @@ pub trait ClientDialect: Send {
 
     /// Appends terminal output as the dialect's messages. The split of `bytes` over calls has no meaning.
     fn output(&mut self, bytes: &[u8], out: &mut Outbox);
+
+    /// Whether [`ClientDialect::output`] makes one binary message of `bytes`, as they are.
+    fn is_verbatim(&self) -> bool {
+        false
+    }
 
     /// Appends everything that is not output. What the dialect has no word for is left out.
     fn event(&mut self, event: &ServerEvent<'_>, out: &mut Outbox);

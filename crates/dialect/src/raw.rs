@@ -44,6 +44,10 @@ impl ClientDialect for Raw {
         }
     }
 
+    fn is_verbatim(&self) -> bool {
+        true
+    }
+
     fn event(&mut self, event: &ServerEvent<'_>, out: &mut Outbox) {
         if let ServerEvent::Error { message, last: true, .. } = event {
             out.message(Kind::Binary, |payload| last_line(message, |text| payload.extend_from_slice(text.as_bytes())));

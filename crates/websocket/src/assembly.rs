@@ -28,6 +28,12 @@ impl Assembly {
         self.bytes.capacity()
     }
 
+    /// Whether it has nothing, and no memory to be freed.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.message.is_none() && self.bytes.capacity() == 0
+    }
+
     pub(crate) fn in_message(&self) -> bool {
         self.message.is_some()
     }

@@ -88,7 +88,49 @@ impl Decoder {
     ///
     /// When the peer broke a rule or the limit. Events before that were returned by earlier calls. Each further call
     /// returns the same error, and looks at nothing.
+    #[inline]
     pub fn decode<'e, 'i: 'e>(&'e mut self, input: &mut &'i mut [u8]) -> Result<Option<Event<'e>>, Error> {
+        match self.whole(input)? {
+            Some((kind, payload)) => Ok(Some(Event::Message { kind, payload })),
+            None => self.decode_any(input),
+        }
+    }
+
+    /// A message of one frame that lies in the input as a whole: nearly all are. Everything else is left to
+    /// [`Decoder::decode_any`], as it was.
+    #[inline]
+    fn whole<'i>(&mut self, input: &mut &'i mut [u8]) -> Result<Option<(Kind, &'i [u8])>, Error> {
+        let (State::Head { len: 0, .. }, &[first, second, ..]) = (self.state, &**input) else { return Ok(None) };
+        let kind = match first {
+            0x81 => Kind::Text,
+            0x82 => Kind::Binary,
+            _ => return Ok(None),
+        };
+        let masked = second & 0x80 != 0;
+        let (len, head) = match second & 0x7f {
+            short @ ..126 => (usize::from(short), 2),
+            126 => match input.get(2..4) {
+                Some(&[high, low]) if high > 0 || low >= 126 => (usize::from(u16::from_be_bytes([high, low])), 4),
+                _ => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        let whole = head + if masked { 4 } else { 0 } + len;
+        let is_right = masked == (self.role == Role::Server) && len <= self.limits.max_message;
+        if !is_right || input.len() < whole || !self.assembly.is_idle() {
+            return Ok(None);
+        }
+        let (head, payload) = take(input, whole).split_at_mut(whole - len);
+        if let Some(key) = head.last_chunk().filter(|_| masked) {
+            mask(payload, *key);
+        }
+        if kind == Kind::Text && simdutf8::basic::from_utf8(payload).is_err() {
+            return Err(self.fail(Error::Utf8));
+        }
+        Ok(Some((kind, payload)))
+    }
+
+    fn decode_any<'e, 'i: 'e>(&'e mut self, input: &mut &'i mut [u8]) -> Result<Option<Event<'e>>, Error> {
         match self.state {
             State::Head { .. } => self.assembly.release(),
             State::Payload { .. } => {}

@@ -2,10 +2,10 @@
 
 use crate::close::MAX_REASON;
 use crate::head::{Head, Opcode};
-use crate::{Close, Kind, MAX_CONTROL, Role, mask};
+use crate::{Close, Kind, MAX_CONTROL, MAX_HEADER, Role, mask};
 
 /// The writing half of one connection. It has no state but where keys come from, and owns no buffer: frames are
-/// appended to one of the caller, who bounds it. Each adds its payload and at most [`MAX_HEADER`](crate::MAX_HEADER)
+/// appended to one of the caller, who bounds it. Each adds its payload and at most [`MAX_HEADER`]
 /// bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoder<K> {
@@ -72,6 +72,18 @@ impl<K: FnMut() -> [u8; 4]> Encoder<K> {
         if let Some(key) = key {
             mask(&mut out[start + len..], key);
         }
+    }
+
+    /// Makes a frame of a message where it lies: writes the header at the end of `room`, which is in front of `payload`, and
+    /// masks the payload where that has to be. How long the header is.
+    pub fn in_place(&mut self, kind: Kind, room: &mut [u8; MAX_HEADER], payload: &mut [u8]) -> usize {
+        let key = self.next_key();
+        let (head, len) = Head::write(opcode(kind), payload.len(), key);
+        room[MAX_HEADER - len..].copy_from_slice(&head[..len]);
+        if let Some(key) = key {
+            mask(payload, key);
+        }
+        len
     }
 
     /// Takes back a message, with all that was appended behind [`Encoder::begin`].

@@ -257,7 +257,7 @@ impl DockhandUpstream {
     }
 
     fn send(&mut self) {
-        self.socket.send(&self.outbox);
+        self.socket.send(&mut self.outbox);
         self.outbox = Outbox::new();
     }
 

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use polytty_dialect::{Code, Outbox};
+use polytty_dialect::{Code, HEADROOM, Outbox};
 use tokio::time::Instant;
 
 use super::arrive::RESET;
@@ -37,9 +37,12 @@ impl Pump<'_> {
             }
             let budget = if unsent > 0 { 0 } else { room };
             let happened = with_scratch(|output, outbox| {
+                // With room for the header of a frame, output can be sent from where it lies.
+                output.resize(HEADROOM, 0);
                 let happened = std::task::ready!(self.upstream.poll_output(cx, output, budget));
-                if !output.is_empty() {
-                    moved += output.len();
+                let length = output.len() - HEADROOM;
+                if length > 0 {
+                    moved += length;
                     self.send(output, budget, outbox);
                 }
                 Poll::Ready(happened)
@@ -131,26 +134,29 @@ impl Pump<'_> {
         self.client.as_ref().map_or(0, |client| self.ring.end() - client.position())
     }
 
-    /// Takes new output: sends what there is room for, and holds all of it.
-    fn send(&mut self, output: &[u8], room: usize, outbox: &mut Outbox) {
+    /// Takes new output, which lies behind [`HEADROOM`]: sends what there is room for, and holds all of it.
+    fn send(&mut self, buffer: &mut Vec<u8>, room: usize, outbox: &mut Outbox) {
         self.active = Instant::now();
-        let sent = match &mut self.client {
-            Some(client) => {
-                let sent = output.len().min(room);
-                client.output(&output[..sent], outbox);
-                if let Some(pace) = &mut self.pace {
-                    pace.spend(sent);
-                }
-                client.position()
-            }
-            None => u64::MAX,
-        };
+        let output = &buffer[HEADROOM..];
+        let length = output.len();
+        let now = length.min(room);
+        let sent = self.client.as_ref().map_or(u64::MAX, |client| client.position() + now as u64);
         self.ring.push(output, sent);
         self.show(output);
         if let Some(tap) = &self.tap {
             tap.output(output);
         }
-        self.task.session.record.add_output(output.len());
+        if let Some(client) = &mut self.client {
+            if now == length && client.is_verbatim() {
+                client.output_in_place(buffer, outbox);
+            } else {
+                client.output(&buffer[HEADROOM..HEADROOM + now], outbox);
+            }
+            if let Some(pace) = &mut self.pace {
+                pace.spend(now);
+            }
+        }
+        self.task.session.record.add_output(length);
     }
 
     /// Shows a client that missed a part of the output what is on the screen, where that is known. Whether it did.

@@ -269,7 +269,7 @@ impl Client {
     async fn say(&mut self, kind: Kind, payload: &[u8]) {
         let mut outbox = Outbox::new();
         outbox.message(kind, |buffer| buffer.extend_from_slice(payload));
-        self.0.send(&outbox);
+        self.0.send(&mut outbox);
         poll_fn(|cx| self.0.poll_flushed(cx)).await;
     }
 

@@ -142,6 +142,11 @@ impl Channel {
 
 impl UpstreamDialect for Channel {
     fn decode(&mut self, message: Message<'_>, output: &mut Vec<u8>) -> Result<UpstreamEvent, BadMessage> {
+        // Nearly all there is.
+        if let (Kind::Binary, true, [STDOUT, payload @ ..]) = (message.kind, self.tty, message.payload) {
+            output.extend_from_slice(payload);
+            return Ok(UpstreamEvent::Output);
+        }
         if message.kind == Kind::Text && !self.framing.is_base64() {
             self.show(message.as_str()?.as_bytes(), output);
             return Ok(UpstreamEvent::Output);

@@ -77,6 +77,10 @@ impl ClientDialect for PolyttyV1 {
         }
     }
 
+    fn is_verbatim(&self) -> bool {
+        true
+    }
+
     fn event(&mut self, event: &ServerEvent<'_>, out: &mut Outbox) {
         out.message(Kind::Text, |payload| encode::event(event, payload));
     }

@@ -116,8 +116,7 @@ impl Connection {
 
     /// Hands the outbox to the socket.
     pub(super) fn send(&mut self) {
-        self.socket.send(&self.outbox);
-        self.outbox.clear();
+        self.socket.send(&mut self.outbox);
     }
 
     /// Ready when the socket takes more. That writing has failed is told by reading.

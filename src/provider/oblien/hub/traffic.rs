@@ -168,8 +168,7 @@ impl Hub {
         if self.outbox.is_empty() {
             return false;
         }
-        socket.send(&self.outbox);
-        self.outbox.clear();
+        socket.send(&mut self.outbox);
         // What goes wrong in writing is told by reading.
         let _ = socket.poll_flushed(cx);
         true
