@@ -326,7 +326,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
         // The peer no longer speaks frames that we understand: say that no more will come, and let it finish.
         let _ = self.wire.stream_mut().shutdown().await;
-        let mut waste = [0; 4096];
+        // On the heap: a session has room for all that it may come to.
+        let mut waste = vec![0; 4096];
         loop {
             let mut waste = ReadBuf::new(&mut waste);
             let read = std::future::poll_fn(|cx| Pin::new(self.wire.stream_mut()).poll_read(cx, &mut waste)).await;

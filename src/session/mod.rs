@@ -20,13 +20,15 @@ mod viewer;
 mod way_back;
 
 use std::fmt;
+use std::future::poll_fn;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use futures_channel::mpsc;
 use polytty_dialect::{Role, Size};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::auth::NoRandomness;
@@ -223,22 +225,29 @@ impl Session {
             Role::Writer => Command::Attach(attachment),
             Role::Viewer => Command::Watch(attachment),
         };
-        match self.commands.send(command).await {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::SendError(Command::Attach(attachment) | Command::Watch(attachment))) => Err(*attachment),
-            Err(_) => unreachable!("a channel gives back what it was given"),
+        match self.tell(command).await {
+            Err(Command::Attach(attachment) | Command::Watch(attachment)) => Err(*attachment),
+            _ => Ok(()),
         }
+    }
+
+    /// Tells its task something, which comes back when that is gone.
+    async fn tell(&self, command: Command) -> Result<(), Command> {
+        // Whoever sends has room for one command of its own, and waits for it.
+        let mut commands = self.commands.clone();
+        let _ = poll_fn(|cx| commands.poll_ready(cx)).await;
+        commands.try_send(command).map_err(mpsc::TrySendError::into_inner)
     }
 
     /// Asks it to end, at the provider too. Whether it was still there to be asked.
     pub async fn end(&self) -> bool {
-        self.commands.send(Command::End).await.is_ok()
+        self.tell(Command::End).await.is_ok()
     }
 
     /// The last of its output, from the first place where one can begin to read; `None` when it has ended.
     pub async fn scrollback(&self) -> Option<Vec<u8>> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Scrollback(reply)).await.ok()?;
+        self.tell(Command::Scrollback(reply)).await.ok()?;
         answer.await.ok()
     }
 
@@ -251,7 +260,7 @@ impl Session {
 
     /// Tells it that a link was minted which may be used until then. Whether it was still there to be told.
     pub async fn expect_client(&self, until: Instant) -> bool {
-        self.commands.send(Command::Expect(until)).await.is_ok()
+        self.tell(Command::Expect(until)).await.is_ok()
     }
 }
 
@@ -272,7 +281,8 @@ enum Command {
     Fail(Box<Failure>),
 }
 
-/// How many commands may wait for a session's task; whoever sends more waits, too.
+/// How many commands may wait for a session's task, beside one of everybody who is sending; whoever sends more waits, too. A
+/// channel of tokio would keep room for 32 of them.
 const COMMANDS: usize = 8;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
+use futures_util::StreamExt as _;
 use polytty_dialect::{ClientEvent, Code, Message, ServerEvent, Size};
 use tokio::time::{Instant, timeout};
 
@@ -92,7 +93,7 @@ impl Opening<'_> {
 
     /// Everything but the provider: ready when it makes an end.
     fn poll_around(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        while let Poll::Ready(command) = self.task.inbox.poll_recv(cx) {
+        while let Poll::Ready(command) = self.task.inbox.poll_next_unpin(cx) {
             match command {
                 Some(Command::Attach(newer)) => self.replace(*newer),
                 Some(Command::Expect(until)) => self.early.expected = self.early.expected.max(Some(until)),

@@ -21,6 +21,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use polytty_dialect::{Code, Outbox, Role, Size};
 use tokio::time::{Instant, Sleep};
 
@@ -222,7 +223,7 @@ impl<'a> Pump<'a> {
     }
 
     fn poll_commands(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        while let Poll::Ready(command) = self.task.inbox.poll_recv(cx) {
+        while let Poll::Ready(command) = self.task.inbox.poll_next_unpin(cx) {
             match command {
                 Some(Command::Attach(client)) => self.attach(*client),
                 Some(Command::Watch(client)) => self.watch(*client),

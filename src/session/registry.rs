@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use futures_channel::mpsc;
 use jiff::Timestamp;
 use polytty_dialect::Code;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::info::{Facts, Record};
@@ -109,12 +109,13 @@ impl Sessions {
             commands,
         });
         self.live.insert(session.id, session.clone());
-        let held = spec.held.take();
+        let (held, gone) = (spec.held.take(), CancellationToken::new());
         if let Some(held) = &held {
-            self.tasks.spawn(end_when_lost(held.lost(), session.commands.clone()));
+            self.tasks.spawn(end_when_lost(held.lost(), gone.clone(), session.clone()));
         }
-        let listed = Listed { registry: self.clone(), id: session.id, _place: place, _held: held };
-        let task = task::Task {
+        let gone = held.is_some().then(|| gone.drop_guard());
+        let listed = Listed { registry: self.clone(), id: session.id, _place: place, _held: held, _gone: gone };
+        let task = Box::new(task::Task {
             session: session.clone(),
             inbox,
             settings: self.settings.clone(),
@@ -124,7 +125,7 @@ impl Sessions {
             viewers: Vec::new(),
             born: Instant::now(),
             _listed: listed,
-        };
+        });
         let until = Instant::now() + Self::patience(ttl);
         self.tasks.spawn(task.run(Box::new(spec), until));
         Ok(session)
@@ -198,6 +199,7 @@ pub(super) struct Listed {
     id: SessionId,
     _place: Place,
     _held: Option<Held>,
+    _gone: Option<DropGuard>,
 }
 
 impl Drop for Listed {
@@ -207,12 +209,12 @@ impl Drop for Listed {
 }
 
 /// Ends a session whose workspace has gone to another replica, whose connection has taken the place of this one's.
-async fn end_when_lost(lost: CancellationToken, session: mpsc::Sender<Command>) {
+async fn end_when_lost(lost: CancellationToken, gone: CancellationToken, session: Arc<Session>) {
     tokio::select! {
         () = lost.cancelled() => {
             let message = "The workspace has gone to another replica of this proxy.";
-            let _ = session.send(Command::Fail(Box::new(Failure::new(Code::Evicted, message)))).await;
+            let _ = session.tell(Command::Fail(Box::new(Failure::new(Code::Evicted, message)))).await;
         }
-        () = session.closed() => {}
+        () = gone.cancelled() => {}
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_channel::mpsc;
+use futures_util::StreamExt as _;
 use polytty_dialect::Code;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -52,8 +53,8 @@ impl Task {
     /// Lives the session to its end. `until` is how long it waits for its first client.
     ///
     /// Each part of a life is boxed, so that a session has room only for the part that it is in.
-    pub(super) async fn run(mut self, spec: Box<Spec>, until: Instant) {
-        let ending = match self.first_client(until).await {
+    pub(super) async fn run(mut self: Box<Self>, spec: Box<Spec>, until: Instant) {
+        let ending = match Box::pin(self.first_client(until)).await {
             Err(ending) => ending,
             Ok(client) => Box::pin(self.attended(spec, client)).await,
         };
@@ -90,7 +91,7 @@ impl Task {
         let ending = loop {
             tokio::select! {
                 () = self.drain.cancelled() => break Ending::Draining,
-                command = timeout_at(until, self.inbox.recv()) => match command {
+                command = timeout_at(until, self.inbox.next()) => match command {
                     Ok(Some(Command::Attach(client))) => return Ok(client),
                     Ok(Some(Command::Expect(later))) => until = until.max(later),
                     Ok(Some(Command::Watch(viewer))) => self.seat_later(*viewer),
@@ -169,7 +170,7 @@ impl Task {
     async fn close(&mut self, ending: &Ending) {
         self.session.record.end(ending);
         self.inbox.close();
-        while let Some(command) = self.inbox.recv().await {
+        while let Some(command) = self.inbox.next().await {
             if let Command::Attach(client) | Command::Watch(client) = command {
                 let ending = ending.clone();
                 self.tasks.spawn(async move { client.end(&[], &ending).await });

@@ -14,7 +14,7 @@ fn future<A, B, C, F>(_: fn(A, B, C) -> F) -> usize {
 #[test]
 fn what_there_is_once_a_session_stays_small() {
     for (what, size, most) in [
-        ("the task, while a part of its life is boxed", future(Task::run), 1024),
+        ("the task, while a part of its life is boxed", future(Task::run), 256),
         ("what it was created from", size_of::<Spec>(), 192),
         ("the pump, with its client", size_of::<Pump<'_>>(), 1536),
         ("the client alone", size_of::<Attachment>(), 768),

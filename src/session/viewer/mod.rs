@@ -77,7 +77,7 @@ impl Viewer {
         let farewell = self.show().await;
         self.seat.leave();
         // It may have ended meanwhile.
-        let _ = self.session.commands.send(Command::ViewerLeft).await;
+        let _ = self.session.tell(Command::ViewerLeft).await;
         match farewell {
             Farewell::Over => {
                 let ending = self.session.record.ending().unwrap_or(Ending::Draining);
@@ -118,13 +118,13 @@ impl Viewer {
             match step {
                 Step::Next(Next::Event(event)) => self.take(event),
                 Step::Next(Next::Behind) => {
-                    let _ = self.session.commands.send(Command::Repaint(self.seat.clone())).await;
+                    let _ = self.session.tell(Command::Repaint(self.seat.clone())).await;
                 }
                 Step::Next(Next::Over) => return Farewell::Over,
                 Step::Left(how) => return Farewell::Left(how),
                 Step::Bad(why) => return Farewell::Refused(Code::BadMessage, why),
                 Step::Confirmed => {
-                    let _ = self.session.commands.send(Command::ViewerConfirmed(self.seat.clone())).await;
+                    let _ = self.session.tell(Command::ViewerConfirmed(self.seat.clone())).await;
                 }
                 Step::Replaced => return Farewell::Refused(Code::Replaced, BACK),
             }
@@ -134,7 +134,7 @@ impl Viewer {
     /// Asks for a fresh link before the one that it has runs out, and again if none comes.
     async fn renew(&mut self) {
         if self.client.is_confirmed() {
-            let _ = self.session.commands.send(Command::RenewViewer(self.seat.clone())).await;
+            let _ = self.session.tell(Command::RenewViewer(self.seat.clone())).await;
         }
         self.renewal = Some(Instant::now() + self.link_ttl / 4);
     }
