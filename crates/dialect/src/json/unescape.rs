@@ -1,4 +1,5 @@
-use super::{SHORT, WORD, clean_prefix, is_clean};
+use super::SHORT;
+use super::block::{BLOCK, PIECE, WINDOW, copy_piece, specials, window};
 
 /// Why a string body is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +42,9 @@ impl Unescaper {
     pub fn push(&mut self, input: &str, out: &mut Vec<u8>) -> Result<usize, StringError> {
         let start = out.len();
         // No body grows by being read: the six bytes of `\uXXXX` become three at most. Only a carried half, which
-        // turns out to be alone, adds three bytes. The rest is room for storing whole words.
-        out.resize(start + input.len() + WORD, 0);
+        // turns out to be alone, adds three bytes. The rest is room for storing whole pieces.
+        let room = if input.len() < FEW { REPLACEMENT.len() } else { WINDOW };
+        out.resize(start + input.len() + room, 0);
         let mut body = Body { from: input.as_bytes(), to: &mut out[start..], read: 0, written: 0 };
         match body.decode(self.high) {
             Ok(high) => {
@@ -68,18 +70,31 @@ impl Unescaper {
 
 const REPLACEMENT: &str = "\u{fffd}";
 
-/// What is copied at once in a long clean run.
-const BLOCK: usize = 32;
+/// Where less than this is left, as at the end of any body and in a keystroke, bytes are taken one by one: to prepare a
+/// window takes longer.
+const FEW: usize = 16;
 
-/// How many plain bytes behind an escape are taken one by one before words are tried again. A line of one letter is
-/// the densest text there is; looking at whole words between its escapes takes nearly twice the time.
-const SINGLES: usize = 2;
+/// No byte that an escape of ASCII stands for.
+const NONE: u8 = 0xff;
 
-/// What the byte behind a backslash stands for; 0 for `u` and for whatever is no escape.
+/// The value of a hexadecimal digit; [`NONE`] for any other byte.
+static DIGITS: [u8; 256] = {
+    let mut table = [NONE; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        if let Some(value) = (byte as u8 as char).to_digit(16) {
+            table[byte] = value as u8;
+        }
+        byte += 1;
+    }
+    table
+};
+
+/// What the byte behind a backslash stands for; [`NONE`] for `u` and for whatever is no escape.
 static UNESCAPED: [u8; 256] = table();
 
 const fn table() -> [u8; 256] {
-    let mut table = [0; 256];
+    let mut table = [NONE; 256];
     let mut at = 0;
     while at < SHORT.len() {
         let (value, letter) = SHORT[at];
@@ -90,7 +105,8 @@ const fn table() -> [u8; 256] {
     table
 }
 
-/// One body on its way. `written` is never more than `read` and three bytes; `to` has room for a word more than that.
+/// One body on its way. `written` is never more than `read` and three bytes; `to` has room for a window more than
+/// that less three.
 struct Body<'a> {
     from: &'a [u8],
     to: &'a mut [u8],
@@ -121,39 +137,41 @@ impl Body<'_> {
         }
     }
 
-    /// Decodes clean runs and escapes of one letter, up to anything else. Positions are kept in local variables, or
-    /// they would go through memory at each step.
+    /// Decodes clean runs and the commonest escapes, up to anything else. Positions are kept in local variables, or they
+    /// would go through memory at each step.
     fn plain(&mut self) {
-        let (from, to) = (self.from, &mut *self.to);
-        let (mut read, mut written) = (self.read, self.written);
-        'runs: loop {
-            let run = clean_run(&from[read..], &mut to[written..]);
-            read += run;
-            written += run;
-            let mut singles = 0;
-            loop {
-                match from.get(read) {
-                    Some(b'\\') => {
-                        let letter = from.get(read + 1).map_or(0, |&letter| UNESCAPED[usize::from(letter)]);
-                        if letter == 0 {
-                            break 'runs;
-                        }
-                        to[written] = letter;
-                        read += 2;
-                        singles = 0;
-                    }
-                    None | Some(b'"' | 0..0x20) => break 'runs,
-                    Some(&byte) if singles < SINGLES || from.len() - read < WORD => {
-                        to[written] = byte;
-                        read += 1;
-                        singles += 1;
-                    }
-                    Some(_) => break,
-                }
-                written += 1;
+        while self.from.len() - self.read >= FEW {
+            let mut copy = [0; WINDOW];
+            let window = window(&self.from[self.read..], &mut copy);
+            let Some(room) = self.to[self.written..].first_chunk_mut() else { return };
+            let (read, written, goes_on) = block(window, room);
+            self.read += read;
+            self.written += written;
+            if !goes_on {
+                return;
             }
         }
-        (self.read, self.written) = (read, written);
+        self.few();
+    }
+
+    /// The same, byte by byte.
+    fn few(&mut self) {
+        while let Some(&byte) = self.from.get(self.read) {
+            let (value, len) = match byte {
+                b'\\' => {
+                    let letter = self.from.get(self.read + 1).map_or(NONE, |&letter| UNESCAPED[usize::from(letter)]);
+                    (letter, 2)
+                }
+                0..0x20 | b'"' => return,
+                _ => (byte, 1),
+            };
+            if len == 2 && value == NONE {
+                return;
+            }
+            self.to[self.written] = value;
+            self.written += 1;
+            self.read += len;
+        }
     }
 
     /// Decodes `\uXXXX`, with the other half if it is the first of a pair.
@@ -202,26 +220,72 @@ impl Body<'_> {
     }
 }
 
-/// Copies whole words from the beginning of `from` and returns how many of their bytes are clean. It stops at the first
-/// special byte, or where less than a word is left.
-fn clean_run(from: &[u8], to: &mut [u8]) -> usize {
-    let (mut run, mut is_long) = (0, false);
-    while let Some(word) = from[run..].first_chunk::<WORD>() {
-        to[run..run + WORD].copy_from_slice(word);
-        let clean = clean_prefix(*word);
-        run += clean;
-        if clean < WORD {
-            break;
-        }
-        if !is_long {
-            while let Some(block) = from[run..].first_chunk::<BLOCK>().filter(|block| is_clean(&block[..])) {
-                to[run..run + BLOCK].copy_from_slice(block);
-                run += BLOCK;
+/// Decodes a block: clean runs, escapes of one letter, and those of ASCII that have four digits. Returns how much of the
+/// window was read and of the room was written, and whether that was all of the block.
+#[inline(always)]
+fn block(window: &[u8; WINDOW], room: &mut [u8; WINDOW]) -> (usize, usize, bool) {
+    let mut mask = specials(window);
+    let (mut read, mut written) = (0, 0);
+    while mask != 0 {
+        let special = mask.trailing_zeros() as usize;
+        written = copy_run(window, read, special, room, written);
+        let escape = u64::from_le_bytes(*window[special..].first_chunk().unwrap_or(&[0; 8]));
+        let (value, len) = match escape as u32 {
+            CR_LF => {
+                let at = written & (BLOCK - 1);
+                room[at..at + 2].copy_from_slice(b"\r\n");
+                written += 2;
+                read = special + 4;
+                mask &= above(read);
+                continue;
             }
-            is_long = true;
+            UNICODE_BELOW_256 => (hex(escape), UNIT_LEN),
+            _ if escape as u8 == b'\\' => (UNESCAPED[usize::from((escape >> 8) as u8)], 2),
+            _ => (0, 0),
+        };
+        if len == 0 || value == NONE {
+            return (special, written, false);
         }
+        room[written & (BLOCK - 1)] = value;
+        written += 1;
+        read = special + len;
+        mask &= above(read);
     }
-    run
+    if read < BLOCK {
+        written = copy_run(window, read, BLOCK, room, written);
+        read = BLOCK;
+    }
+    (read, written, true)
+}
+
+/// What the two line ends and an escape below U+0100 begin with, in little endian.
+const CR_LF: u32 = u32::from_le_bytes(*b"\\r\\n");
+const UNICODE_BELOW_256: u32 = u32::from_le_bytes(*b"\\u00");
+
+/// A mask of the bytes of a block from `at` on.
+fn above(at: usize) -> u64 {
+    u64::MAX.checked_shl(at as u32).unwrap_or(0)
+}
+
+/// What the last two digits of a `\u00XX` stand for; [`NONE`] where they are no digits or stand for no ASCII.
+fn hex(escape: u64) -> u8 {
+    let digit = |at: u32| u32::from(DIGITS[usize::from((escape >> (8 * at)) as u8)]);
+    let value = digit(4) << 4 | digit(5);
+    if value < 0x80 { value as u8 } else { NONE }
+}
+
+/// Copies the bytes from `read` to `end`, which are in the block.
+#[inline(always)]
+fn copy_run(window: &[u8; WINDOW], read: usize, end: usize, room: &mut [u8; WINDOW], written: usize) -> usize {
+    let run = end - read;
+    let (from, to) = (read & (BLOCK - 1), written & (BLOCK - 1));
+    copy_piece(window, from, room, to);
+    if run > PIECE {
+        // It begins in the lower half, and what it becomes does, too.
+        let (from, to) = (from & (PIECE - 1), to & (PIECE - 1));
+        copy_piece(window, from + PIECE, room, to + PIECE);
+    }
+    written + run
 }
 
 /// Length of `\uXXXX`.
