@@ -9,41 +9,73 @@ use wide::u8x16;
 /// Bytes that are looked at together.
 pub(super) const BLOCK: usize = 64;
 
-/// A block, and the bytes behind it that may be read, or written over, with it: a run is copied in pieces of [`PIECE`],
-/// wherever in the block it begins.
-pub(super) const WINDOW: usize = BLOCK + PIECE;
+/// A block, and the bytes behind it that may be read, or written over, with it: a run is copied in pieces, wherever in the
+/// block it begins.
+pub(super) const WINDOW: usize = BLOCK + MAX_PIECE;
 
-/// What is copied of a run at once, whether or not the run is that long: a fixed length needs no loop and no call.
-pub(super) const PIECE: usize = 32;
+/// The longest that is copied of a run at once, whether or not the run is that long: a fixed length needs no loop and no
+/// call.
+pub(super) const MAX_PIECE: usize = 32;
 
-/// The first [`WINDOW`] of `bytes`, or all of them and zeros behind them, for which `copy` lends the memory.
-pub(super) fn window<'a>(bytes: &'a [u8], copy: &'a mut [u8; WINDOW]) -> &'a [u8; WINDOW] {
-    if let Some(window) = bytes.first_chunk() {
-        return window;
-    }
-    copy[..bytes.len()].copy_from_slice(bytes);
-    copy[bytes.len()..].fill(0);
-    copy
-}
-
-/// Copies the [`PIECE`] of `from` that begins at `read` to `written` in `to`; it must be in both.
-pub(super) fn copy_piece<const N: usize>(from: &[u8; WINDOW], read: usize, to: &mut [u8; N], written: usize) {
-    to[written..written + PIECE].copy_from_slice(&from[read..read + PIECE]);
-}
-
-/// The special bytes of the block that `window` begins with: the bit at n stands for the byte at n.
+/// The first [`WINDOW`] of `bytes`, or all of them at the beginning of `copy`.
 #[inline(always)]
-pub(super) fn specials(window: &[u8; WINDOW]) -> u64 {
+pub(super) fn window<'a>(bytes: &'a [u8], copy: &'a mut [u8; WINDOW]) -> &'a [u8; WINDOW] {
+    bytes.first_chunk().unwrap_or_else(|| {
+        copy[..bytes.len()].copy_from_slice(bytes);
+        copy
+    })
+}
+
+/// Copies the bytes of the block from `read` to `end`, to `written` in `room`. Returns where they end there.
+///
+/// Whatever is written in `room` is written at an offset below `MOST`, a power of two, behind which there is a whole piece:
+/// so no offset needs to be checked.
+#[inline(always)]
+pub(super) fn copy_run<const MOST: usize, const N: usize>(
+    window: &[u8; WINDOW],
+    read: usize,
+    end: usize,
+    room: &mut [u8; N],
+    written: usize,
+) -> usize {
+    let mut piece = |at: usize, len: usize| {
+        let (read, written) = ((read + at) & (BLOCK - 1), (written + at) & (MOST - 1));
+        room[written..written + len].copy_from_slice(&window[read..read + len]);
+    };
+    let run = end - read;
+    piece(0, 16);
+    if run > 16 {
+        piece(16, MAX_PIECE);
+        if run > 48 {
+            piece(48, 16);
+        }
+    }
+    written + run
+}
+
+/// What the block that a window begins with is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Marks {
+    /// Its special bytes: the bit at n stands for the byte at n.
+    pub(super) specials: u64,
+    /// Whether all of it is ASCII.
+    pub(super) is_ascii: bool,
+}
+
+#[inline(always)]
+pub(super) fn marks(window: &[u8; WINDOW]) -> Marks {
     let (vectors, _) = window.as_chunks();
-    let mut mask = 0;
+    let (mut specials, mut all) = (0, u8x16::splat(0));
     for (at, bytes) in vectors[..BLOCK / LANES].iter().enumerate() {
         let vector = u8x16::new(*bytes);
         let is_control = vector.min(u8x16::splat(0x1f)).simd_eq(vector);
         let is_quote = vector.simd_eq(u8x16::splat(b'"'));
         let is_backslash = vector.simd_eq(u8x16::splat(b'\\'));
-        mask |= u64::from((is_control | is_quote | is_backslash).to_bitmask()) << (LANES * at);
+        specials |= u64::from((is_control | is_quote | is_backslash).to_bitmask()) << (LANES * at);
+        all |= vector;
     }
-    mask
+    // The mask is made of the uppermost bits.
+    Marks { specials, is_ascii: all.to_bitmask() == 0 }
 }
 
 /// Bytes in a vector that any processor of an architecture has.
@@ -55,9 +87,10 @@ mod tests {
 
     use super::*;
 
-    fn one_by_one(window: &[u8; WINDOW]) -> u64 {
+    fn one_by_one(window: &[u8; WINDOW]) -> Marks {
         let is_special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-        (0..BLOCK).filter(|&at| is_special(window[at])).fold(0, |mask, at| mask | 1 << at)
+        let specials = (0..BLOCK).filter(|&at| is_special(window[at])).fold(0, |mask, at| mask | 1 << at);
+        Marks { specials, is_ascii: window[..BLOCK].is_ascii() }
     }
 
     #[test]
@@ -65,26 +98,26 @@ mod tests {
         for (byte, at) in (0..=255).flat_map(|byte| (0..WINDOW).map(move |at| (byte, at))) {
             let mut window = [b'a'; WINDOW];
             window[at] = byte;
-            assert_eq!(specials(&window), one_by_one(&window), "{byte:#x} at {at}");
+            assert_eq!(marks(&window), one_by_one(&window), "{byte:#x} at {at}");
         }
     }
 
     #[test]
-    fn a_window_that_is_not_full_ends_in_zeros() {
+    fn a_window_that_is_not_full_ends_in_what_was_there() {
         let bytes = [b'a'; WINDOW + 1];
         for len in 0..=bytes.len() {
             let mut copy = [b'b'; WINDOW];
             let window = window(&bytes[..len], &mut copy);
             let filled = len.min(WINDOW);
-            assert!(window[..filled] == bytes[..filled] && window[filled..].iter().all(|&byte| byte == 0), "{len}");
+            assert!(window[..filled] == bytes[..filled] && window[filled..].iter().all(|&byte| byte == b'b'), "{len}");
         }
     }
 
     proptest! {
         #[test]
-        fn the_mask_has_a_bit_for_each_special_byte(bytes in any::<[u8; WINDOW]>(), low in any::<bool>()) {
+        fn marks_are_those_of_the_bytes_one_by_one(bytes in any::<[u8; WINDOW]>(), low in any::<bool>()) {
             let window = if low { bytes.map(|byte| byte & 0x3f) } else { bytes };
-            prop_assert_eq!(specials(&window), one_by_one(&window));
+            prop_assert_eq!(marks(&window), one_by_one(&window));
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::SHORT;
-use super::block::{BLOCK, PIECE, WINDOW, copy_piece, specials, window};
+use super::block::{BLOCK, MAX_PIECE, WINDOW, copy_run, marks, window};
 
 /// The longest that one byte becomes in a string body, in bytes: `\u001b`.
 pub const MAX_EXPANSION: usize = 6;
@@ -16,7 +16,7 @@ pub fn escape(text: &str, out: &mut Vec<u8>) {
         while rest.len() >= WORD {
             let window = window(rest, &mut copy);
             let len = rest.len().min(BLOCK);
-            let mask = specials(window) & (u64::MAX >> (BLOCK - len));
+            let mask = marks(window).specials & (u64::MAX >> (BLOCK - len));
             written += if mask.count_ones() <= FEW {
                 sparse(window, len, mask, room(out, written, rest.len()))
             } else {
@@ -80,7 +80,7 @@ const MOST_OF_FEW: usize = (BLOCK + FEW as usize * (MAX_EXPANSION - 1)).next_pow
 const MOST_OF_MANY: usize = (BLOCK * MAX_EXPANSION).next_power_of_two();
 
 /// The same, with a whole piece or table entry behind its end.
-const ROOM_OF_FEW: usize = MOST_OF_FEW + PIECE;
+const ROOM_OF_FEW: usize = MOST_OF_FEW + MAX_PIECE;
 const ROOM_OF_MANY: usize = MOST_OF_MANY + WORD;
 
 /// Room for a block behind what is `written`, of which `left` bytes and no more are still to come.
@@ -125,26 +125,12 @@ fn sparse(window: &[u8; WINDOW], len: usize, mut mask: u64, room: &mut [u8; ROOM
     let (mut read, mut written) = (0, 0);
     while mask != 0 {
         let special = mask.trailing_zeros() as usize;
-        written = copy_run(window, read, special, room, written);
+        written = copy_run::<MOST_OF_FEW, _>(window, read, special, room, written);
         written += put::<MOST_OF_FEW>(window[special], room, written);
         read = special + 1;
         mask &= mask - 1;
     }
-    copy_run(window, read, len, room, written)
-}
-
-/// Copies the bytes from `read` to `end`, which are in the block.
-#[inline(always)]
-fn copy_run(window: &[u8; WINDOW], read: usize, end: usize, room: &mut [u8; ROOM_OF_FEW], written: usize) -> usize {
-    let run = end - read;
-    let (read, at) = (read & (2 * BLOCK - 1), written & (MOST_OF_FEW - 1));
-    if read <= BLOCK {
-        copy_piece(window, read, room, at);
-        if run > PIECE && read <= BLOCK - PIECE && at <= MOST_OF_FEW - PIECE {
-            copy_piece(window, read + PIECE, room, at + PIECE);
-        }
-    }
-    written + run
+    copy_run::<MOST_OF_FEW, _>(window, read, len, room, written)
 }
 
 /// Escapes bytes of a block one by one, without a branch.

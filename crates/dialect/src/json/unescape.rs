@@ -1,5 +1,5 @@
 use super::SHORT;
-use super::block::{BLOCK, PIECE, WINDOW, copy_piece, specials, window};
+use super::block::{BLOCK, WINDOW, copy_run, marks, window};
 
 /// Why a string body is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,14 @@ pub enum StringError {
     Control,
     /// A backslash is followed by what is no escape.
     Escape,
+}
+
+/// How much was read.
+pub(crate) struct Read {
+    /// The position of the closing quote.
+    pub(crate) len: usize,
+    /// Whether all of it was certainly ASCII. Bytes behind the quote may have been looked at, too.
+    pub(crate) is_ascii: bool,
 }
 
 /// Reads string bodies of one stream of text.
@@ -40,18 +48,23 @@ impl Unescaper {
     /// [`StringError`] where `input` does not begin with a body and its quote. Then nothing was appended, and what was
     /// carried is carried still.
     pub fn push(&mut self, input: &str, out: &mut Vec<u8>) -> Result<usize, StringError> {
+        self.push_unchecked(input.as_bytes(), out).map(|read| read.len)
+    }
+
+    /// The same for what may not be UTF-8; then what is appended is not, either.
+    pub(crate) fn push_unchecked(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Read, StringError> {
         let start = out.len();
         // No body grows by being read: the six bytes of `\uXXXX` become three at most. Only a carried half, which
         // turns out to be alone, adds three bytes. The rest is room for storing whole pieces.
         let room = if input.len() < FEW { REPLACEMENT.len() } else { WINDOW };
         out.resize(start + input.len() + room, 0);
-        let mut body = Body { from: input.as_bytes(), to: &mut out[start..], read: 0, written: 0 };
+        let mut body = Body { from: input, to: &mut out[start..], read: 0, written: 0, is_ascii: true };
         match body.decode(self.high) {
             Ok(high) => {
-                let (read, written) = (body.read, body.written);
+                let (len, written, is_ascii) = (body.read, body.written, body.is_ascii);
                 out.truncate(start + written);
                 self.high = high;
-                Ok(read)
+                Ok(Read { len, is_ascii })
             }
             Err(error) => {
                 out.truncate(start);
@@ -112,6 +125,7 @@ struct Body<'a> {
     to: &'a mut [u8],
     read: usize,
     written: usize,
+    is_ascii: bool,
 }
 
 impl Body<'_> {
@@ -144,7 +158,9 @@ impl Body<'_> {
             let mut copy = [0; WINDOW];
             let window = window(&self.from[self.read..], &mut copy);
             let Some(room) = self.to[self.written..].first_chunk_mut() else { return };
-            let (read, written, goes_on) = block(window, room);
+            let marks = marks(window);
+            self.is_ascii &= marks.is_ascii;
+            let (read, written, goes_on) = block(window, marks.specials, room);
             self.read += read;
             self.written += written;
             if !goes_on {
@@ -168,6 +184,7 @@ impl Body<'_> {
             if len == 2 && value == NONE {
                 return;
             }
+            self.is_ascii &= byte.is_ascii();
             self.to[self.written] = value;
             self.written += 1;
             self.read += len;
@@ -220,15 +237,17 @@ impl Body<'_> {
     }
 }
 
-/// Decodes a block: clean runs, escapes of one letter, and those of ASCII that have four digits. Returns how much of the
+/// Decodes a block, whose special bytes are in `mask`: clean runs, escapes of one letter, and those of ASCII that have four digits. Returns how much of the
 /// window was read and of the room was written, and whether that was all of the block.
 #[inline(always)]
-fn block(window: &[u8; WINDOW], room: &mut [u8; WINDOW]) -> (usize, usize, bool) {
-    let mut mask = specials(window);
+fn block(window: &[u8; WINDOW], mut mask: u64, room: &mut [u8; WINDOW]) -> (usize, usize, bool) {
     let (mut read, mut written) = (0, 0);
     while mask != 0 {
         let special = mask.trailing_zeros() as usize;
-        written = copy_run(window, read, special, room, written);
+        // Bits are taken away one by one, and not by where the escape ends: so the next bit is known before what is
+        // done with this one.
+        mask &= mask - 1;
+        written = copy_run::<BLOCK, _>(window, read, special, room, written);
         let escape = u64::from_le_bytes(*window[special..].first_chunk().unwrap_or(&[0; 8]));
         let (value, len) = match escape as u32 {
             CR_LF => {
@@ -236,23 +255,25 @@ fn block(window: &[u8; WINDOW], room: &mut [u8; WINDOW]) -> (usize, usize, bool)
                 room[at..at + 2].copy_from_slice(b"\r\n");
                 written += 2;
                 read = special + 4;
-                mask &= above(read);
+                mask &= mask.wrapping_sub(1);
                 continue;
             }
             UNICODE_BELOW_256 => (hex(escape), UNIT_LEN),
             _ if escape as u8 == b'\\' => (UNESCAPED[usize::from((escape >> 8) as u8)], 2),
-            _ => (0, 0),
+            _ => (NONE, 0),
         };
-        if len == 0 || value == NONE {
+        if value == NONE {
             return (special, written, false);
         }
         room[written & (BLOCK - 1)] = value;
         written += 1;
         read = special + len;
-        mask &= above(read);
+        if len == 2 && (value == b'"' || value == b'\\') {
+            mask &= mask.wrapping_sub(1);
+        }
     }
     if read < BLOCK {
-        written = copy_run(window, read, BLOCK, room, written);
+        written = copy_run::<BLOCK, _>(window, read, BLOCK, room, written);
         read = BLOCK;
     }
     (read, written, true)
@@ -262,30 +283,11 @@ fn block(window: &[u8; WINDOW], room: &mut [u8; WINDOW]) -> (usize, usize, bool)
 const CR_LF: u32 = u32::from_le_bytes(*b"\\r\\n");
 const UNICODE_BELOW_256: u32 = u32::from_le_bytes(*b"\\u00");
 
-/// A mask of the bytes of a block from `at` on.
-fn above(at: usize) -> u64 {
-    u64::MAX.checked_shl(at as u32).unwrap_or(0)
-}
-
 /// What the last two digits of a `\u00XX` stand for; [`NONE`] where they are no digits or stand for no ASCII.
 fn hex(escape: u64) -> u8 {
     let digit = |at: u32| u32::from(DIGITS[usize::from((escape >> (8 * at)) as u8)]);
     let value = digit(4) << 4 | digit(5);
     if value < 0x80 { value as u8 } else { NONE }
-}
-
-/// Copies the bytes from `read` to `end`, which are in the block.
-#[inline(always)]
-fn copy_run(window: &[u8; WINDOW], read: usize, end: usize, room: &mut [u8; WINDOW], written: usize) -> usize {
-    let run = end - read;
-    let (from, to) = (read & (BLOCK - 1), written & (BLOCK - 1));
-    copy_piece(window, from, room, to);
-    if run > PIECE {
-        // It begins in the lower half, and what it becomes does, too.
-        let (from, to) = (from & (PIECE - 1), to & (PIECE - 1));
-        copy_piece(window, from + PIECE, room, to + PIECE);
-    }
-    written + run
 }
 
 /// Length of `\uXXXX`.
