@@ -1,5 +1,5 @@
 use super::SHORT;
-use super::block::{BLOCK, MAX_PIECE, WINDOW, copy_run, marks, window};
+use crate::block::{BLOCK, MAX_PIECE, WINDOW, copy_run, marks, room, window};
 
 /// The longest that one byte becomes in a string body, in bytes: `\u001b`.
 pub const MAX_EXPANSION: usize = 6;
@@ -82,15 +82,6 @@ const MOST_OF_MANY: usize = (BLOCK * MAX_EXPANSION).next_power_of_two();
 /// The same, with a whole piece or table entry behind its end.
 const ROOM_OF_FEW: usize = MOST_OF_FEW + MAX_PIECE;
 const ROOM_OF_MANY: usize = MOST_OF_MANY + WORD;
-
-/// Room for a block behind what is `written`, of which `left` bytes and no more are still to come.
-fn room<const N: usize>(out: &mut Vec<u8>, written: usize, left: usize) -> &mut [u8; N] {
-    if out.len() - written < N {
-        out.resize(written + left + left / 2 + N, 0);
-    }
-    let Some(room) = out[written..].first_chunk_mut() else { unreachable!("it was just made") };
-    room
-}
 
 /// Position of the length in an entry of [`ESCAPED`].
 const LEN: usize = WORD - 1;

@@ -4,7 +4,6 @@
 //! direction searches for the next special byte. Both take 64 bytes at once, learn from vectors where all of their special
 //! bytes are, and go from one to the next. The interface is slices in and an appended buffer out.
 
-mod block;
 mod escape;
 mod unescape;
 

@@ -1,5 +1,5 @@
 use super::SHORT;
-use super::block::{BLOCK, WINDOW, copy_run, marks, window};
+use crate::block::{BLOCK, WINDOW, copy_run, marks, window};
 
 /// Why a string body is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,29 +1,37 @@
-//! What both directions do first: look at 64 bytes at once and learn which of them are special.
+//! Text that is looked at 64 bytes at a time, to learn at once where in them is what has to become something else.
 //!
-//! A special byte is one that JSON escapes, and so one that ends a clean run in a string body as well: below 0x20, a
-//! quote or a backslash. The answer is a mask with one bit for each byte, so what is found costs a few instructions a
-//! special byte, and nothing for the others.
+//! The answer is a mask with one bit for each byte, so what is found costs a few instructions, and the bytes between cost
+//! next to nothing: they are copied in pieces of a fixed length.
 
 use wide::u8x16;
 
 /// Bytes that are looked at together.
-pub(super) const BLOCK: usize = 64;
+pub(crate) const BLOCK: usize = 64;
 
 /// A block, and the bytes behind it that may be read, or written over, with it: a run is copied in pieces, wherever in the
 /// block it begins.
-pub(super) const WINDOW: usize = BLOCK + MAX_PIECE;
+pub(crate) const WINDOW: usize = BLOCK + MAX_PIECE;
 
 /// The longest that is copied of a run at once, whether or not the run is that long: a fixed length needs no loop and no
 /// call.
-pub(super) const MAX_PIECE: usize = 32;
+pub(crate) const MAX_PIECE: usize = 32;
 
 /// The first [`WINDOW`] of `bytes`, or all of them at the beginning of `copy`.
 #[inline(always)]
-pub(super) fn window<'a>(bytes: &'a [u8], copy: &'a mut [u8; WINDOW]) -> &'a [u8; WINDOW] {
+pub(crate) fn window<'a>(bytes: &'a [u8], copy: &'a mut [u8; WINDOW]) -> &'a [u8; WINDOW] {
     bytes.first_chunk().unwrap_or_else(|| {
         copy[..bytes.len()].copy_from_slice(bytes);
         copy
     })
+}
+
+/// Room for what a block becomes, behind what is `written`, of which `left` bytes and no more are still to come.
+pub(crate) fn room<const N: usize>(out: &mut Vec<u8>, written: usize, left: usize) -> &mut [u8; N] {
+    if out.len() - written < N {
+        out.resize(written + left + left / 2 + N, 0);
+    }
+    let Some(room) = out[written..].first_chunk_mut() else { unreachable!("it was just made") };
+    room
 }
 
 /// Copies the bytes of the block from `read` to `end`, to `written` in `room`. Returns where they end there.
@@ -31,7 +39,7 @@ pub(super) fn window<'a>(bytes: &'a [u8], copy: &'a mut [u8; WINDOW]) -> &'a [u8
 /// Whatever is written in `room` is written at an offset below `MOST`, a power of two, behind which there is a whole piece:
 /// so no offset needs to be checked.
 #[inline(always)]
-pub(super) fn copy_run<const MOST: usize, const N: usize>(
+pub(crate) fn copy_run<const MOST: usize, const N: usize>(
     window: &[u8; WINDOW],
     read: usize,
     end: usize,
@@ -53,17 +61,19 @@ pub(super) fn copy_run<const MOST: usize, const N: usize>(
     written + run
 }
 
-/// What the block that a window begins with is made of.
+/// What the block that a window begins with is made of, as far as JSON strings are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Marks {
-    /// Its special bytes: the bit at n stands for the byte at n.
-    pub(super) specials: u64,
+pub(crate) struct Marks {
+    /// The bytes that JSON escapes, and so those that end a clean run in a string body as well: below 0x20, a quote or a
+    /// backslash. The bit at n stands for the byte at n.
+    pub(crate) specials: u64,
     /// Whether all of it is ASCII.
-    pub(super) is_ascii: bool,
+    pub(crate) is_ascii: bool,
 }
 
+/// Looks at the block that a window begins with.
 #[inline(always)]
-pub(super) fn marks(window: &[u8; WINDOW]) -> Marks {
+pub(crate) fn marks(window: &[u8; WINDOW]) -> Marks {
     let (vectors, _) = window.as_chunks();
     let (mut specials, mut all) = (0, u8x16::splat(0));
     for (at, bytes) in vectors[..BLOCK / LANES].iter().enumerate() {
@@ -76,6 +86,15 @@ pub(super) fn marks(window: &[u8; WINDOW]) -> Marks {
     }
     // The mask is made of the uppermost bits.
     Marks { specials, is_ascii: all.to_bitmask() == 0 }
+}
+
+/// Where `byte` is in the block that a window begins with: the bit at n stands for the byte at n.
+#[inline(always)]
+pub(crate) fn equal(window: &[u8; WINDOW], byte: u8) -> u64 {
+    let (vectors, _) = window.as_chunks();
+    vectors[..BLOCK / LANES].iter().enumerate().fold(0, |mask, (at, bytes)| {
+        mask | u64::from(u8x16::new(*bytes).simd_eq(u8x16::splat(byte)).to_bitmask()) << (LANES * at)
+    })
 }
 
 /// Bytes in a vector that any processor of an architecture has.
@@ -118,6 +137,8 @@ mod tests {
         fn marks_are_those_of_the_bytes_one_by_one(bytes in any::<[u8; WINDOW]>(), low in any::<bool>()) {
             let window = if low { bytes.map(|byte| byte & 0x3f) } else { bytes };
             prop_assert_eq!(marks(&window), one_by_one(&window));
+            let quotes = (0..BLOCK).filter(|&at| window[at] == b'"').fold(0, |mask, at| mask | 1 << at);
+            prop_assert_eq!(equal(&window, b'"'), quotes);
         }
     }
 }
