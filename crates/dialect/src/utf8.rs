@@ -99,6 +99,9 @@ const REPLACEMENT: &str = "\u{fffd}";
 
 /// How many bytes at the end are the beginning of a character that more bytes can complete.
 fn incomplete_suffix(bytes: &[u8]) -> usize {
+    if bytes.last().is_none_or(u8::is_ascii) {
+        return 0;
+    }
     let tail = &bytes[bytes.len().saturating_sub(Joiner::MAX_CARRIED)..];
     let Some(lead) = tail.iter().rposition(|&byte| byte >= 0xc0) else { return 0 };
     match std::str::from_utf8(&tail[lead..]) {
