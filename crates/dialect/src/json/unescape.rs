@@ -141,11 +141,15 @@ impl Body<'_> {
             self.plain();
             match self.from.get(self.read).ok_or(StringError::Unclosed)? {
                 b'"' => return Ok(None),
-                b'\\' => {
+                b'\\' => loop {
                     if let Some(high) = self.unicode()? {
                         return Ok(Some(high));
                     }
-                }
+                    // Encoders that write nothing but ASCII put one behind another: no run is to be looked for.
+                    if !self.from[self.read..].starts_with(b"\\u") {
+                        break;
+                    }
+                },
                 _ => return Err(StringError::Control),
             }
         }
