@@ -139,10 +139,13 @@ fn mend(piece: &[u8], text: &mut impl FnMut(&str)) {
     let mut mended = [0; PIECE * REPLACEMENT.len()];
     let mut len = 0;
     for chunk in piece.utf8_chunks() {
-        let lost = if chunk.invalid().is_empty() { "" } else { REPLACEMENT };
-        for part in [chunk.valid(), lost] {
-            mended[len..len + part.len()].copy_from_slice(part.as_bytes());
-            len += part.len();
+        for &byte in chunk.valid().as_bytes() {
+            mended[len] = byte;
+            len += 1;
+        }
+        if !chunk.invalid().is_empty() {
+            mended[len..len + REPLACEMENT.len()].copy_from_slice(REPLACEMENT.as_bytes());
+            len += REPLACEMENT.len();
         }
     }
     let Ok(mended) = check(&mended[..len]) else { unreachable!("it was put together from text") };
