@@ -166,10 +166,10 @@ impl UpstreamDialect for Dockhand {
         if message.kind == Kind::Binary {
             return Err(BadMessage { reason: "this dialect has no binary messages" });
         }
-        let text = message.as_str()?;
-        if known_frame(OUTPUT, Extra::None, text, &mut self.output, output) {
+        if known_frame(OUTPUT, Extra::None, message.payload, &mut self.output, output) {
             return Ok(UpstreamEvent::Output);
         }
+        let text = message.as_str()?;
         self.decode_object(text, output)
     }
 

@@ -30,6 +30,15 @@ impl<'a> Frames<'a> {
                 start
             });
             let room = (self.limit - TAIL.len()).saturating_sub(payload.len() - start);
+            // Text that grows by more than two thirds is rare: to try is cheaper than to count.
+            if text.len() / 3 * 5 <= room {
+                let before = payload.len();
+                escape(text, payload);
+                if payload.len() - before <= room {
+                    return;
+                }
+                payload.truncate(before);
+            }
             let (fits, rest) = text.split_at(escaped_prefix(text, room));
             escape(fits, payload);
             text = rest;

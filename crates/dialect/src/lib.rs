@@ -18,6 +18,7 @@
 //! | Decthings | [`decthings`] | provider; many terminals on one socket, so neither face fits it |
 //! | Oblien's | [`oblien`] | upstream, many terminals over one connection |
 
+mod block;
 mod code;
 mod event;
 mod frames;

@@ -16,16 +16,28 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::json::Unescaper;
-use crate::{BadMessage, ClientEvent, MAX_CELLS, Size};
+use crate::{BadMessage, ClientEvent, MAX_CELLS, Size, utf8};
 
 /// Reads `head`, a string body, a quote and `}` (with `extra`, also kubeutil's `,"rows":0,"cols":0}`), and appends
-/// what the body stands for. `false` for any other spelling; then nothing has happened.
-pub(crate) fn known_frame(head: &str, extra: Extra, text: &str, strings: &mut Unescaper, out: &mut Vec<u8>) -> bool {
-    let Some(body) = text.strip_prefix(head) else { return false };
+/// what the body stands for. `false` for any other spelling and for what is not UTF-8; then nothing has happened.
+#[inline]
+pub(crate) fn known_frame(head: &str, extra: Extra, text: &[u8], strings: &mut Unescaper, out: &mut Vec<u8>) -> bool {
+    match text.strip_prefix(head.as_bytes()) {
+        Some(body) => known_body(body, extra, strings, out),
+        None => false,
+    }
+}
+
+fn known_body(body: &[u8], extra: Extra, strings: &mut Unescaper, out: &mut Vec<u8>) -> bool {
     let (start, before) = (out.len(), *strings);
-    if let Ok(end) = strings.push(body, out) {
-        let tail = body.as_bytes()[end + 1..].trim_ascii_end();
-        if tail == b"}" || (extra == Extra::RowsAndCols && is_rows_and_cols(tail)) {
+    if let Ok(read) = strings.push_unchecked(body, out) {
+        let tail = &body[read.len + 1..];
+        let is_known = tail == b"}" || {
+            let tail = tail.trim_ascii_end();
+            tail == b"}" || (extra == Extra::RowsAndCols && is_rows_and_cols(tail))
+        };
+        // The escapes are ASCII, and so is what stands behind the body.
+        if is_known && (read.is_ascii || utf8::check(body).is_ok()) {
             return true;
         }
     }

@@ -99,6 +99,9 @@ const REPLACEMENT: &str = "\u{fffd}";
 
 /// How many bytes at the end are the beginning of a character that more bytes can complete.
 fn incomplete_suffix(bytes: &[u8]) -> usize {
+    if bytes.last().is_none_or(u8::is_ascii) {
+        return 0;
+    }
     let tail = &bytes[bytes.len().saturating_sub(Joiner::MAX_CARRIED)..];
     let Some(lead) = tail.iter().rposition(|&byte| byte >= 0xc0) else { return 0 };
     match std::str::from_utf8(&tail[lead..]) {
@@ -107,21 +110,46 @@ fn incomplete_suffix(bytes: &[u8]) -> usize {
     }
 }
 
-fn hand_on(bytes: &[u8], mut text: impl FnMut(&str)) {
-    if let Ok(valid) = check(bytes) {
-        if !valid.is_empty() {
-            text(valid);
+/// How many bytes are mended together, once there is something in them that is no UTF-8.
+const PIECE: usize = 256;
+
+/// Hands on what does not end in the middle of a character.
+fn hand_on(mut bytes: &[u8], mut text: impl FnMut(&str)) {
+    while !bytes.is_empty() {
+        let valid = match check(bytes) {
+            Ok(valid) => return text(valid),
+            Err(error) => error.valid_up_to(),
+        };
+        let len = if valid >= PIECE { valid } else { bytes.len().min(PIECE) };
+        let (piece, rest) = bytes.split_at(len);
+        // Only what follows can be the end of a piece's last character.
+        let cut = if rest.is_empty() { 0 } else { incomplete_suffix(piece) };
+        let (piece, rest) = bytes.split_at(len - cut);
+        match check(piece) {
+            Ok(valid) => text(valid),
+            Err(_) => mend(piece, &mut text),
         }
-        return;
+        bytes = rest;
     }
-    for chunk in bytes.utf8_chunks() {
-        if !chunk.valid().is_empty() {
-            text(chunk.valid());
+}
+
+/// Hands on at most [`PIECE`] bytes as one text, however often they are broken.
+fn mend(piece: &[u8], text: &mut impl FnMut(&str)) {
+    // Each U+FFFD is for at least one byte.
+    let mut mended = [0; PIECE * REPLACEMENT.len()];
+    let mut len = 0;
+    for chunk in piece.utf8_chunks() {
+        for &byte in chunk.valid().as_bytes() {
+            mended[len] = byte;
+            len += 1;
         }
         if !chunk.invalid().is_empty() {
-            text(REPLACEMENT);
+            mended[len..len + REPLACEMENT.len()].copy_from_slice(REPLACEMENT.as_bytes());
+            len += REPLACEMENT.len();
         }
     }
+    let Ok(mended) = check(&mended[..len]) else { unreachable!("it was put together from text") };
+    text(mended);
 }
 
 #[cfg(test)]
@@ -187,7 +215,40 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_beginning_before_another_beginning_is_broken() {
+        for broken in [&b"\xe2\x82\xe2\x82"[..], b"\xf0\xf0", b"\xe2\xf0\x9f\x98"] {
+            assert_eq!(joined([broken]), String::from_utf8_lossy(broken));
+        }
+    }
+
+    #[test]
+    fn what_is_broken_is_mended_wherever_a_piece_ends() {
+        for broken in
+            [&b"\xff"[..], b"\xe2\x82", b"\xf0\x9f\x98", b"\xe2\x82\xac", b"\xf0\x9f\x98\x80\xed\xa0", b"\xff\xe2"]
+        {
+            for before in (0..9).chain(PIECE - 6..PIECE + 6).chain(2 * PIECE - 6..2 * PIECE + 6) {
+                for behind in [0, 1, PIECE - 3, 3 * PIECE] {
+                    for lead in [&b""[..], b"\xff"] {
+                        let bytes = [lead, &vec![b'a'; before], broken, &vec![b'b'; behind], b"\x80"].concat();
+                        assert_eq!(joined([&bytes[..]]), String::from_utf8_lossy(&bytes), "{broken:?} at {before}");
+                    }
+                }
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn long_slices_equal_the_lossy_whole(
+            pieces in prop::collection::vec(prop_oneof![nearly_utf8(), "[a-z]{0,400}".prop_map(String::into_bytes)], 0..12),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let bytes = pieces.concat();
+            let (head, tail) = bytes.split_at(cut.index(bytes.len() + 1));
+            prop_assert_eq!(joined([head, tail]), String::from_utf8_lossy(&bytes));
+        }
+
         #[test]
         fn every_split_equals_the_lossy_whole(bytes in nearly_utf8()) {
             let whole = String::from_utf8_lossy(&bytes);

@@ -208,6 +208,26 @@ fn input_is_cut_at_the_limit_and_not_before() {
     }
 }
 
+/// A frame of the usual spelling is read before anybody knows whether it is UTF-8.
+#[test]
+fn what_is_no_utf8_is_bad_at_any_place_of_a_usual_frame() {
+    for at in 0..200 {
+        let mut data = "漢字 \\r\\n".repeat(20).into_bytes();
+        data.truncate(200);
+        data[at] = 0xff;
+        let stdin = [&br#"{"operation":"stdin","data":""#[..], &data, br#""}"#].concat();
+        for name in ["polytty.v1", "operation"] {
+            let (mut client, mut input) = (client_dialect(name).unwrap(), b"kept".to_vec());
+            assert!(client.decode(Message { kind: Kind::Text, payload: &stdin }, &mut input).is_err(), "{name}, {at}");
+            assert_eq!(input, b"kept", "{name}, {at}");
+        }
+        let stdout = [&br#"{"operation":"stdout","data":""#[..], &data, br#""}"#].concat();
+        let mut output = b"kept".to_vec();
+        assert!(PaiDlc::new().decode(Message { kind: Kind::Text, payload: &stdout }, &mut output).is_err(), "{at}");
+        assert_eq!(output, b"kept", "{at}");
+    }
+}
+
 /// However much is handed over at once, no single message of a text dialect grows without bound.
 #[test]
 fn much_output_at_once_becomes_several_messages() {

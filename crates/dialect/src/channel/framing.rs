@@ -1,7 +1,9 @@
 //! Which of the framings a connection speaks, and how a message is put into it.
 
+use std::sync::LazyLock;
+
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::general_purpose::PAD;
 
 use crate::{BadMessage, Kind, Outbox};
 
@@ -78,6 +80,13 @@ impl Framing {
         });
     }
 }
+
+/// With the vectors of the processor that it runs on, where base64 has an engine for them.
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
+static BASE64: LazyLock<base64::engine::Simd> = LazyLock::new(|| base64::engine::Simd::standard(PAD));
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
+static BASE64: LazyLock<base64::engine::GeneralPurpose> =
+    LazyLock::new(|| base64::engine::GeneralPurpose::new(&base64::alphabet::STANDARD, PAD));
 
 const WRONG: BadMessage = BadMessage { reason: "a text message must be a channel's digit and base64" };
 

@@ -13,6 +13,7 @@
 //! | 255 | both | the next byte is a channel that is closed (version 5 only) |
 
 mod framing;
+mod lines;
 mod verdict;
 
 use std::io::Write as _;
@@ -113,17 +114,7 @@ impl Channel {
             output.extend_from_slice(bytes);
             return;
         }
-        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
-            if let Some(line) = line.strip_suffix(b"\n") {
-                output.extend_from_slice(line);
-                let returned = line.last().map_or(self.returned, |&byte| byte == b'\r');
-                output.extend_from_slice(if returned { b"\n" } else { b"\r\n" });
-                self.returned = false;
-            } else {
-                output.extend_from_slice(line);
-                self.returned = line.ends_with(b"\r");
-            }
-        }
+        self.returned = lines::show(bytes, self.returned, output);
     }
 
     fn stdin(&mut self, bytes: &[u8], out: &mut Outbox) {
@@ -133,7 +124,7 @@ impl Channel {
                 let start = payload.len();
                 payload.extend_from_slice(piece);
                 if returns {
-                    payload[start..].iter_mut().filter(|byte| **byte == b'\r').for_each(|byte| *byte = b'\n');
+                    lines::enter(&mut payload[start..]);
                 }
             });
         }

@@ -1,8 +1,8 @@
 //! JSON string bodies (RFC 8259, section 7), written for terminal bytes.
 //!
-//! Terminal text is dense in what JSON escapes (every line end is two escapes) and its clean runs are short, so both
-//! directions work on words of eight bytes and on tables, not on a search for the next special byte. The interface is
-//! slices in and an appended buffer out: vector instructions can replace the inside without a caller noticing.
+//! Terminal text is dense in what JSON escapes (every line end is two escapes) and its clean runs are short, so neither
+//! direction searches for the next special byte. Both take 64 bytes at once, learn from vectors where all of their special
+//! bytes are, and go from one to the next. The interface is slices in and an appended buffer out.
 
 mod escape;
 mod unescape;
@@ -10,31 +10,9 @@ mod unescape;
 pub use escape::{MAX_EXPANSION, escape, escaped_prefix};
 pub use unescape::{StringError, Unescaper};
 
-const WORD: usize = 8;
-
 /// The escapes of one letter: what they stand for, and the letter.
 const SHORT: [(u8, u8); 7] =
     [(b'"', b'"'), (b'\\', b'\\'), (0x08, b'b'), (0x09, b't'), (0x0a, b'n'), (0x0c, b'f'), (0x0d, b'r')];
-
-/// Whether nothing in `bytes` needs an escape. Without an early exit, so that the compiler can make vectors of it.
-fn is_clean(bytes: &[u8]) -> bool {
-    !bytes.iter().fold(false, |special, &byte| special | (byte < 0x20) | (byte == b'"') | (byte == b'\\'))
-}
-
-/// How many bytes stand in `word` before the first that is below 0x20, a quote or a backslash.
-///
-/// A subtraction borrows from the byte above only where a byte is special, so the lowest mark is always right.
-fn clean_prefix(word: [u8; WORD]) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; WORD]);
-    const TOPS: u64 = ONES << 7;
-    let word = u64::from_le_bytes(word);
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
-    let is_control = word.wrapping_sub(ONES * 0x20) & !word;
-    let is_quote = quote.wrapping_sub(ONES) & !quote;
-    let is_backslash = backslash.wrapping_sub(ONES) & !backslash;
-    ((is_control | is_quote | is_backslash) & TOPS).trailing_zeros() as usize / 8
-}
 
 #[cfg(test)]
 mod tests {
@@ -118,6 +96,82 @@ mod tests {
             let (mut strings, mut out) = (Unescaper::new(), b"kept".to_vec());
             assert_eq!(strings.push(input, &mut out), Err(error), "{input:?}");
             assert_eq!(out, b"kept", "{input:?}");
+        }
+    }
+
+    /// Lengths on both sides of where a vector, a piece, a block and a window end.
+    const LENGTHS: [usize; 22] = [0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 79, 80, 95, 96, 97, 127, 129];
+
+    #[test]
+    fn an_escape_is_written_and_read_at_any_place_of_a_block() {
+        for special in ["\"", "\\", "\n", "\r\n", "\x1b[", "\0", "\x7f", "é", "漢", "😀", "\x1b\x1b\r\n\x1b"] {
+            for before in 0..130 {
+                for behind in LENGTHS {
+                    let text = format!("{}{special}{}", "a".repeat(before), "b".repeat(behind));
+                    assert_eq!(escaped(&text), serde_body(&text), "{before} {special:?} {behind}");
+                    assert_eq!(unescaped(&[&serde_body(&text)]), Ok(text), "{before} {special:?} {behind}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_spelling_of_an_escape_is_read_at_any_place_of_a_block() {
+        let spellings = [
+            (r"\/", "/"),
+            (r"\u001B", "\x1b"),
+            (r"\u007f", "\x7f"),
+            (r"\u0080", "\u{80}"),
+            (r"\u00E9\u000a", "é\n"),
+            (r"\u6f22", "漢"),
+            (r"\ud83d\ude00", "😀"),
+            (r"\ud83d", "\u{fffd}"),
+            (r"\r\r\n\n\r", "\r\r\n\n\r"),
+        ];
+        for (spelling, meaning) in spellings {
+            for before in 0..130 {
+                for behind in LENGTHS {
+                    let (head, tail) = ("a".repeat(before), "b".repeat(behind));
+                    let read = unescaped(&[&format!("{head}{spelling}{tail}")]);
+                    assert_eq!(read, Ok(format!("{head}{meaning}{tail}")), "{before} {spelling} {behind}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_number_of_escapes_in_a_block_is_written_and_read() {
+        for special in ["\x1b", "\n", "\""] {
+            for (count, before) in (0..130).flat_map(|count| [0, 1, 31, 63].map(|before| (count, before))) {
+                let text = format!("{}{}tail", "é".repeat(before), special.repeat(count));
+                assert_eq!(escaped(&text), serde_body(&text), "{count} {special:?}");
+                assert_eq!(unescaped(&[&serde_body(&text)]), Ok(text), "{count} {special:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_found_at_any_place_of_a_block() {
+        let cases = [
+            ("", StringError::Unclosed),
+            ("\t", StringError::Control),
+            ("\0", StringError::Control),
+            (r"\x", StringError::Escape),
+            (r"\u00", StringError::Escape),
+            (r"\u001", StringError::Escape),
+            (r"\u00g1", StringError::Escape),
+            (r"\u001g", StringError::Escape),
+            ("\\", StringError::Escape),
+        ];
+        for (wrong, error) in cases {
+            for before in 0..130 {
+                let (mut strings, mut out) = (Unescaper::new(), b"kept".to_vec());
+                let input = format!("{}{wrong}", "a".repeat(before));
+                assert_eq!(strings.push(&input, &mut out), Err(error), "{before} {wrong:?}");
+                let error = if wrong.is_empty() { continue } else { error };
+                assert_eq!(strings.push(&format!("{input}zz and more\""), &mut out), Err(error), "{before} {wrong:?}");
+                assert_eq!(out, b"kept");
+            }
         }
     }
 

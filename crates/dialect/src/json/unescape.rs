@@ -1,4 +1,5 @@
-use super::{SHORT, WORD, clean_prefix, is_clean};
+use super::SHORT;
+use crate::block::{BLOCK, WINDOW, copy_run, marks, window};
 
 /// Why a string body is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +10,14 @@ pub enum StringError {
     Control,
     /// A backslash is followed by what is no escape.
     Escape,
+}
+
+/// How much was read.
+pub(crate) struct Read {
+    /// The position of the closing quote.
+    pub(crate) len: usize,
+    /// Whether all of it was certainly ASCII. Bytes behind the quote may have been looked at, too.
+    pub(crate) is_ascii: bool,
 }
 
 /// Reads string bodies of one stream of text.
@@ -39,17 +48,23 @@ impl Unescaper {
     /// [`StringError`] where `input` does not begin with a body and its quote. Then nothing was appended, and what was
     /// carried is carried still.
     pub fn push(&mut self, input: &str, out: &mut Vec<u8>) -> Result<usize, StringError> {
+        self.push_unchecked(input.as_bytes(), out).map(|read| read.len)
+    }
+
+    /// The same for what may not be UTF-8; then what is appended is not, either.
+    pub(crate) fn push_unchecked(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Read, StringError> {
         let start = out.len();
         // No body grows by being read: the six bytes of `\uXXXX` become three at most. Only a carried half, which
-        // turns out to be alone, adds three bytes. The rest is room for storing whole words.
-        out.resize(start + input.len() + WORD, 0);
-        let mut body = Body { from: input.as_bytes(), to: &mut out[start..], read: 0, written: 0 };
+        // turns out to be alone, adds three bytes. The rest is room for storing whole pieces.
+        let room = if input.len() < FEW { REPLACEMENT.len() } else { WINDOW };
+        out.resize(start + input.len() + room, 0);
+        let mut body = Body { from: input, to: &mut out[start..], read: 0, written: 0, is_ascii: true };
         match body.decode(self.high) {
             Ok(high) => {
-                let (read, written) = (body.read, body.written);
+                let (len, written, is_ascii) = (body.read, body.written, body.is_ascii);
                 out.truncate(start + written);
                 self.high = high;
-                Ok(read)
+                Ok(Read { len, is_ascii })
             }
             Err(error) => {
                 out.truncate(start);
@@ -68,18 +83,31 @@ impl Unescaper {
 
 const REPLACEMENT: &str = "\u{fffd}";
 
-/// What is copied at once in a long clean run.
-const BLOCK: usize = 32;
+/// Where less than this is left, as at the end of any body and in a keystroke, bytes are taken one by one: to prepare a
+/// window takes longer.
+const FEW: usize = 16;
 
-/// How many plain bytes behind an escape are taken one by one before words are tried again. A line of one letter is
-/// the densest text there is; looking at whole words between its escapes takes nearly twice the time.
-const SINGLES: usize = 2;
+/// No byte that an escape of ASCII stands for.
+const NONE: u8 = 0xff;
 
-/// What the byte behind a backslash stands for; 0 for `u` and for whatever is no escape.
+/// The value of a hexadecimal digit; [`NONE`] for any other byte.
+static DIGITS: [u8; 256] = {
+    let mut table = [NONE; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        if let Some(value) = (byte as u8 as char).to_digit(16) {
+            table[byte] = value as u8;
+        }
+        byte += 1;
+    }
+    table
+};
+
+/// What the byte behind a backslash stands for; [`NONE`] for `u` and for whatever is no escape.
 static UNESCAPED: [u8; 256] = table();
 
 const fn table() -> [u8; 256] {
-    let mut table = [0; 256];
+    let mut table = [NONE; 256];
     let mut at = 0;
     while at < SHORT.len() {
         let (value, letter) = SHORT[at];
@@ -90,12 +118,14 @@ const fn table() -> [u8; 256] {
     table
 }
 
-/// One body on its way. `written` is never more than `read` and three bytes; `to` has room for a word more than that.
+/// One body on its way. `written` is never more than `read` and three bytes; `to` has room for a window more than
+/// that less three.
 struct Body<'a> {
     from: &'a [u8],
     to: &'a mut [u8],
     read: usize,
     written: usize,
+    is_ascii: bool,
 }
 
 impl Body<'_> {
@@ -111,49 +141,58 @@ impl Body<'_> {
             self.plain();
             match self.from.get(self.read).ok_or(StringError::Unclosed)? {
                 b'"' => return Ok(None),
-                b'\\' => {
+                b'\\' => loop {
                     if let Some(high) = self.unicode()? {
                         return Ok(Some(high));
                     }
-                }
+                    // Encoders that write nothing but ASCII put one behind another: no run is to be looked for.
+                    if !self.from[self.read..].starts_with(b"\\u") {
+                        break;
+                    }
+                },
                 _ => return Err(StringError::Control),
             }
         }
     }
 
-    /// Decodes clean runs and escapes of one letter, up to anything else. Positions are kept in local variables, or
-    /// they would go through memory at each step.
+    /// Decodes clean runs and the commonest escapes, up to anything else. Positions are kept in local variables, or they
+    /// would go through memory at each step.
     fn plain(&mut self) {
-        let (from, to) = (self.from, &mut *self.to);
-        let (mut read, mut written) = (self.read, self.written);
-        'runs: loop {
-            let run = clean_run(&from[read..], &mut to[written..]);
-            read += run;
-            written += run;
-            let mut singles = 0;
-            loop {
-                match from.get(read) {
-                    Some(b'\\') => {
-                        let letter = from.get(read + 1).map_or(0, |&letter| UNESCAPED[usize::from(letter)]);
-                        if letter == 0 {
-                            break 'runs;
-                        }
-                        to[written] = letter;
-                        read += 2;
-                        singles = 0;
-                    }
-                    None | Some(b'"' | 0..0x20) => break 'runs,
-                    Some(&byte) if singles < SINGLES || from.len() - read < WORD => {
-                        to[written] = byte;
-                        read += 1;
-                        singles += 1;
-                    }
-                    Some(_) => break,
-                }
-                written += 1;
+        while self.from.len() - self.read >= FEW {
+            let mut copy = [0; WINDOW];
+            let window = window(&self.from[self.read..], &mut copy);
+            let Some(room) = self.to[self.written..].first_chunk_mut() else { return };
+            let marks = marks(window);
+            self.is_ascii &= marks.is_ascii;
+            let (read, written, goes_on) = block(window, marks.specials, room);
+            self.read += read;
+            self.written += written;
+            if !goes_on {
+                return;
             }
         }
-        (self.read, self.written) = (read, written);
+        self.few();
+    }
+
+    /// The same, byte by byte.
+    fn few(&mut self) {
+        while let Some(&byte) = self.from.get(self.read) {
+            let (value, len) = match byte {
+                b'\\' => {
+                    let letter = self.from.get(self.read + 1).map_or(NONE, |&letter| UNESCAPED[usize::from(letter)]);
+                    (letter, 2)
+                }
+                0..0x20 | b'"' => return,
+                _ => (byte, 1),
+            };
+            if len == 2 && value == NONE {
+                return;
+            }
+            self.is_ascii &= byte.is_ascii();
+            self.to[self.written] = value;
+            self.written += 1;
+            self.read += len;
+        }
     }
 
     /// Decodes `\uXXXX`, with the other half if it is the first of a pair.
@@ -202,26 +241,57 @@ impl Body<'_> {
     }
 }
 
-/// Copies whole words from the beginning of `from` and returns how many of their bytes are clean. It stops at the first
-/// special byte, or where less than a word is left.
-fn clean_run(from: &[u8], to: &mut [u8]) -> usize {
-    let (mut run, mut is_long) = (0, false);
-    while let Some(word) = from[run..].first_chunk::<WORD>() {
-        to[run..run + WORD].copy_from_slice(word);
-        let clean = clean_prefix(*word);
-        run += clean;
-        if clean < WORD {
-            break;
-        }
-        if !is_long {
-            while let Some(block) = from[run..].first_chunk::<BLOCK>().filter(|block| is_clean(&block[..])) {
-                to[run..run + BLOCK].copy_from_slice(block);
-                run += BLOCK;
+/// Decodes a block, whose special bytes are in `mask`: clean runs, escapes of one letter, and those of ASCII that have four digits. Returns how much of the
+/// window was read and of the room was written, and whether that was all of the block.
+#[inline(always)]
+fn block(window: &[u8; WINDOW], mut mask: u64, room: &mut [u8; WINDOW]) -> (usize, usize, bool) {
+    let (mut read, mut written) = (0, 0);
+    while mask != 0 {
+        let special = mask.trailing_zeros() as usize;
+        // Bits are taken away one by one, and not by where the escape ends: so the next bit is known before what is
+        // done with this one.
+        mask &= mask - 1;
+        written = copy_run::<BLOCK, _>(window, read, special, room, written);
+        let escape = u64::from_le_bytes(*window[special..].first_chunk().unwrap_or(&[0; 8]));
+        let (value, len) = match escape as u32 {
+            CR_LF => {
+                let at = written & (BLOCK - 1);
+                room[at..at + 2].copy_from_slice(b"\r\n");
+                written += 2;
+                read = special + 4;
+                mask &= mask.wrapping_sub(1);
+                continue;
             }
-            is_long = true;
+            UNICODE_BELOW_256 => (hex(escape), UNIT_LEN),
+            _ if escape as u8 == b'\\' => (UNESCAPED[usize::from((escape >> 8) as u8)], 2),
+            _ => (NONE, 0),
+        };
+        if value == NONE {
+            return (special, written, false);
+        }
+        room[written & (BLOCK - 1)] = value;
+        written += 1;
+        read = special + len;
+        if len == 2 && (value == b'"' || value == b'\\') {
+            mask &= mask.wrapping_sub(1);
         }
     }
-    run
+    if read < BLOCK {
+        written = copy_run::<BLOCK, _>(window, read, BLOCK, room, written);
+        read = BLOCK;
+    }
+    (read, written, true)
+}
+
+/// What the two line ends and an escape below U+0100 begin with, in little endian.
+const CR_LF: u32 = u32::from_le_bytes(*b"\\r\\n");
+const UNICODE_BELOW_256: u32 = u32::from_le_bytes(*b"\\u00");
+
+/// What the last two digits of a `\u00XX` stand for; [`NONE`] where they are no digits or stand for no ASCII.
+fn hex(escape: u64) -> u8 {
+    let digit = |at: u32| u32::from(DIGITS[usize::from((escape >> (8 * at)) as u8)]);
+    let value = digit(4) << 4 | digit(5);
+    if value < 0x80 { value as u8 } else { NONE }
 }
 
 /// Length of `\uXXXX`.

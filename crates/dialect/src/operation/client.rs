@@ -62,10 +62,10 @@ impl ClientDialect for OperationClient {
             input.extend_from_slice(message.payload);
             return Ok(ClientEvent::Input);
         }
-        let text = message.as_str()?;
-        if known_frame(STDIN, Extra::RowsAndCols, text, &mut self.input, input) {
+        if known_frame(STDIN, Extra::RowsAndCols, message.payload, &mut self.input, input) {
             return Ok(ClientEvent::Input);
         }
+        let text = message.as_str()?;
         self.decode_object(text, input)
     }
 

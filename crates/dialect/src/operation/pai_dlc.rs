@@ -40,10 +40,10 @@ impl UpstreamDialect for PaiDlc {
         if message.kind == Kind::Binary {
             return Err(BadMessage { reason: "this dialect has no binary messages" });
         }
-        let text = message.as_str()?;
-        if known_frame(STDOUT, Extra::RowsAndCols, text, &mut self.output, output) {
+        if known_frame(STDOUT, Extra::RowsAndCols, message.payload, &mut self.output, output) {
             return Ok(UpstreamEvent::Output);
         }
+        let text = message.as_str()?;
         let object = Object::parse(text)?;
         match object.operation()?.as_deref() {
             Some("stdout" | "stderr") => object.data(&mut self.output, output)?,

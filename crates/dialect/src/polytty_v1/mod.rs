@@ -64,10 +64,10 @@ impl ClientDialect for PolyttyV1 {
             input.extend_from_slice(message.payload);
             return Ok(ClientEvent::Input);
         }
-        let text = message.as_str()?;
-        if known_frame(STDIN, Extra::None, text, &mut self.input, input) {
+        if known_frame(STDIN, Extra::None, message.payload, &mut self.input, input) {
             return Ok(ClientEvent::Input);
         }
+        let text = message.as_str()?;
         self.decode_object(text, input)
     }
 
