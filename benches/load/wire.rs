@@ -42,7 +42,9 @@ impl Wire {
         match self {
             Self::Operation => {
                 let data = String::from_utf8_lossy(output);
-                let text = serde_json::json!({ "operation": "stdout", "data": data }).to_string();
+                let data = serde_json::Value::from(data);
+                // In the order that the service has, which a map does not keep.
+                let text = format!(r#"{{"operation":"stdout","data":{data},"rows":0,"cols":0}}"#);
                 encoder.message(Kind::Text, text.as_bytes(), frames);
             }
             Self::Channel => encoder.message_with(Kind::Binary, frames, |frames| {
