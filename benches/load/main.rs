@@ -1,13 +1,10 @@
-//! What polytty costs, beside proxies that look at nothing: `cargo bench --bench load`.
+//! What polytty costs, beside proxies that look at nothing: `cargo bench --bench load`; `-- --help` tells the flags, and
+//! docs/benches.md what is measured and how to read it.
 //!
 //! Every part is a process of its own: the source (a provider that has its output ready), the proxies, which share one
 //! processor, and the generator, which compares every byte. What is told of each proxy is the processor time that the kernel
-//! says it used for a unit of work, in rounds that alternate, and the ratio to the first of the others in the same round.
-//!
-//! ```text
-//! cargo bench --bench load -- [--quick] [--against haproxy,nginx] [--scenario NAME]… [--rounds N] [--out DIRECTORY]
-//!                             [--save NAME] [--baseline NAME]
-//! ```
+//! says it used for a unit of work, in rounds that alternate, and the ratio of polytty's to each of the others' in the same
+//! round.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,40 +14,35 @@
 )]
 
 mod generator;
+mod options;
+mod own;
 mod process;
+mod progress;
 mod proxy;
 mod report;
 mod scenario;
 mod source;
 mod wire;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 
+use clap::Parser;
+
+use options::Options;
 use proxy::Which;
 use report::Report;
-use scenario::{Bench, Scenario};
-
-/// What was asked for.
-pub(crate) struct Options {
-    pub(crate) quick: bool,
-    pub(crate) against: Vec<Which>,
-    pub(crate) scenarios: Vec<Scenario>,
-    pub(crate) rounds: usize,
-    pub(crate) out: PathBuf,
-    pub(crate) save: Option<String>,
-    pub(crate) baseline: Option<String>,
-}
-
-const USAGE: &str = "usage: cargo bench --bench load -- [--quick] [--against haproxy,nginx] [--scenario NAME]... \
-                     [--rounds N] [--out DIRECTORY] [--save NAME] [--baseline NAME]";
+use scenario::Bench;
 
 fn main() -> ExitCode {
+    let descriptors = process::raise_descriptors();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // The same program is each of the processes.
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["source"] => source::run().map_err(|error| error.to_string()),
+        ["source", home] => source::run(Path::new(home)).map_err(|error| error.to_string()),
         ["generator", ca] => generator::run(ca).map_err(|error| error.to_string()),
-        _ => options(&arguments).and_then(run),
+        _ => run(&Options::parse(), descriptors),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -61,58 +53,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn options(arguments: &[String]) -> Result<Options, String> {
-    let installed = |which: &Which| which.program().is_some();
-    let mut options = Options {
-        quick: false,
-        against: [Which::Haproxy, Which::Nginx].into_iter().filter(installed).collect(),
-        scenarios: Vec::new(),
-        rounds: 5,
-        out: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("load"),
-        save: None,
-        baseline: None,
-    };
-    let mut words = arguments.iter().map(String::as_str);
-    while let Some(word) = words.next() {
-        let mut value = || words.next().map(str::to_owned).ok_or_else(|| format!("{word} needs a value\n{USAGE}"));
-        match word {
-            // Cargo adds it.
-            "--bench" => {}
-            "--quick" => (options.quick, options.rounds) = (true, 1),
-            "--against" => {
-                options.against = value()?
-                    .split(',')
-                    .filter(|name| !name.is_empty())
-                    .map(|name| match [Which::Haproxy, Which::Nginx].into_iter().find(|which| which.name() == name) {
-                        Some(which) if installed(&which) => Ok(which),
-                        Some(_) => Err(format!("{name} is not installed; scripts/load-peers installs it")),
-                        None => Err(format!("--against takes haproxy and nginx, not {name}")),
-                    })
-                    .collect::<Result<_, _>>()?;
-            }
-            "--scenario" => options.scenarios.push(value()?.parse()?),
-            "--rounds" => options.rounds = value()?.parse().map_err(|_| format!("--rounds takes a number\n{USAGE}"))?,
-            "--out" => options.out = value()?.into(),
-            "--save" => options.save = Some(value()?),
-            "--baseline" => options.baseline = Some(value()?),
-            _ => return Err(format!("unknown argument {word}\n{USAGE}")),
-        }
-    }
-    if options.scenarios.is_empty() {
-        options.scenarios = Scenario::ALL.to_vec();
-    }
-    Ok(options)
-}
-
-fn run(options: Options) -> Result<(), String> {
+fn run(options: &Options, descriptors: u64) -> Result<(), String> {
+    let started = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-    let mut report = Report::begin(&options);
+    let against = options.against()?;
+    let proxies: Vec<Which> = match options.is_own() {
+        true => Vec::new(),
+        false => [Which::Polytty].into_iter().chain(against.iter().copied()).collect(),
+    };
+    let mut report = Report::begin(options, &proxies, descriptors);
     runtime.block_on(async {
-        let mut bench = Bench::new(&options).map_err(|error| error.to_string())?;
-        for scenario in &options.scenarios {
-            bench.run(*scenario, &mut report).await.map_err(|error| format!("{}: {error}", scenario.name()))?;
+        if options.is_own() {
+            return own::run(options, &mut report).await.map_err(|error| error.to_string());
+        }
+        let bench = Bench::new(options, proxies, descriptors).map_err(|error| error.to_string())?;
+        for scenario in options.scenarios() {
+            bench.run(scenario, &mut report).await.map_err(|error| format!("{}: {error}", scenario.name()))?;
+            report.show();
         }
         Ok::<_, String>(())
     })?;
-    report.finish(&options).map_err(|error| error.to_string())
+    report.finish(options, started.elapsed().as_secs_f64()).map_err(|error| error.to_string())
 }

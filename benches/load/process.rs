@@ -6,7 +6,18 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 use super::generator::{Done, Order};
+
+/// Takes as many descriptors as there may be, for this process and all that it starts: how many that are.
+pub(crate) fn raise_descriptors() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // What cannot be raised is what there is.
+    let _ = setrlimit(Resource::Nofile, limit);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
 
 /// What a process has used of the processors so far, in seconds: the time its threads ran, in the kernel or out of it
 /// (`/proc/PID/task/TID/schedstat`, first field, in nanoseconds).
@@ -63,31 +74,37 @@ impl Drop for Running {
 
 /// The source, and where it is.
 pub(crate) struct Source {
-    _process: Running,
-    pub(crate) address: String,
+    pub(crate) process: Running,
+    /// Without TLS.
+    pub(crate) plain: String,
+    /// With it.
+    pub(crate) tls: String,
 }
 
 impl Source {
     pub(crate) fn start(me: &Path, home: &Path, processor: usize) -> io::Result<Self> {
-        let mut process = Running::start(processor, me, &["source"], &home.join("source.log"))?;
-        let mut address = String::new();
+        let mut process =
+            Running::start(processor, me, &["source", &home.display().to_string()], &home.join("source.log"))?;
+        let mut addresses = String::new();
         let stdout = process.0.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        BufReader::new(stdout).read_line(&mut address)?;
-        Ok(Self { _process: process, address: address.trim().to_owned() })
+        BufReader::new(stdout).read_line(&mut addresses)?;
+        let (plain, tls) = addresses.trim().split_once(' ').ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok(Self { plain: plain.to_owned(), tls: tls.to_owned(), process })
     }
 }
 
 /// The generator, and the way to tell it something.
 pub(crate) struct Generator {
+    /// Ends with this value.
     _process: Running,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
 impl Generator {
-    pub(crate) fn start(me: &Path, home: &Path, ca: &Path, processor: usize) -> io::Result<Self> {
-        let ca = ca.display().to_string();
-        let mut process = Running::start(processor, me, &["generator", &ca], &home.join("generator.log"))?;
+    /// One that trusts the certificates in this file; the system's, where its name is empty.
+    pub(crate) fn start(me: &Path, home: &Path, ca: &str, processor: usize) -> io::Result<Self> {
+        let mut process = Running::start(processor, me, &["generator", ca], &home.join("generator.log"))?;
         let orders = process.0.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let answers = BufReader::new(process.0.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?);
         Ok(Self { _process: process, orders, answers })

@@ -18,51 +18,60 @@ pub(crate) fn frames() -> Frames {
 pub(crate) enum Wire {
     /// `{"operation":"stdout","data":…}` in text, as PAI-DLC.
     Operation,
-    /// A channel's byte before the output in binary, as ECI.
-    Channel,
+    /// A byte before the output in binary: the channel, 1, as ECI; the number of the terminal, as Oblien.
+    Channel(u8),
+    /// `{"type":"output","data":…}` in text, as Dockhand.
+    Dockhand,
     /// Output in binary and nothing else: what an opaque proxy is given.
     Raw,
 }
+
+/// A container's standard output.
+pub(crate) const STDOUT: Wire = Wire::Channel(1);
 
 impl Wire {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Operation => "operation",
-            Self::Channel => "channel",
+            Self::Channel(_) => "channel",
+            Self::Dockhand => "dockhand",
             Self::Raw => "raw",
         }
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Operation, Self::Channel, Self::Raw].into_iter().find(|wire| wire.name() == name)
+        [Self::Operation, STDOUT, Self::Dockhand, Self::Raw].into_iter().find(|wire| wire.name() == name)
+    }
+
+    /// Whether its messages hold text, none of which may end inside a character.
+    pub(crate) fn is_text(self) -> bool {
+        matches!(self, Self::Operation | Self::Dockhand)
     }
 
     /// Appends the message that holds this output.
     pub(crate) fn output(self, encoder: &mut Frames, output: &[u8], frames: &mut Vec<u8>) {
+        let mut text = |said: serde_json::Value| encoder.message(Kind::Text, said.to_string().as_bytes(), frames);
         match self {
             Self::Operation => {
-                let data = String::from_utf8_lossy(output);
-                let data = serde_json::Value::from(data);
-                // In the order that the service has, which a map does not keep.
-                let text = format!(r#"{{"operation":"stdout","data":{data},"rows":0,"cols":0}}"#);
-                encoder.message(Kind::Text, text.as_bytes(), frames);
+                text(serde_json::json!({ "operation": "stdout", "data": String::from_utf8_lossy(output) }));
             }
-            Self::Channel => encoder.message_with(Kind::Binary, frames, |frames| {
-                frames.push(1);
+            Self::Dockhand => text(serde_json::json!({ "type": "output", "data": String::from_utf8_lossy(output) })),
+            Self::Channel(prefix) => encoder.message_with(Kind::Binary, frames, |frames| {
+                frames.push(prefix);
                 frames.extend_from_slice(output);
             }),
             Self::Raw => encoder.message(Kind::Binary, output, frames),
         }
     }
 
-    /// A whole block in messages of this size. None of text ends inside a character.
+    /// A whole block in messages of this size.
     pub(crate) fn reel(self, block: &[u8], size: usize) -> Vec<u8> {
         let mut encoder = frames();
         let mut frames = Vec::with_capacity(block.len() + block.len() / size * 16);
         let mut rest = block;
         while !rest.is_empty() {
             let mut end = size.min(rest.len());
-            while self == Self::Operation && end < rest.len() && rest[end] & 0xc0 == 0x80 {
+            while self.is_text() && end < rest.len() && rest[end] & 0xc0 == 0x80 {
                 end += 1;
             }
             self.output(&mut encoder, &rest[..end], &mut frames);
