@@ -76,6 +76,11 @@ impl Measure {
         Spread::of(self.rounds(name)?.iter().flatten().copied().collect())
     }
 
+    /// Whether these two are compared.
+    pub(crate) fn compares(&self, one: &str, other: &str) -> bool {
+        self.ratios.iter().any(|(first, second)| (first.as_str(), second.as_str()) == (one, other))
+    }
+
     /// One value over another, round by round.
     pub(crate) fn ratio(&self, one: &str, other: &str) -> Option<Spread> {
         let pairs = self.rounds(one)?.iter().zip(self.rounds(other)?);

@@ -7,7 +7,7 @@ use super::plot::{bars, escaped, lines, ratios};
 use super::{Report, Section};
 
 /// Above so many measures, a section's bars are folded away.
-const UNFOLDED: usize = 14;
+const UNFOLDED: usize = 12;
 
 pub(super) fn page(report: &Report) -> String {
     let mut page = String::from("<!doctype html><html lang=en><meta charset=utf-8>");
@@ -46,7 +46,10 @@ fn overview(report: &Report) -> String {
     for other in ["haproxy", "nginx"] {
         let mut rows = Vec::new();
         for section in &report.sections {
-            let measures = section.measures.iter().filter(|measure| measure.better == Better::Less);
+            let measures = section
+                .measures
+                .iter()
+                .filter(|measure| measure.better == Better::Less && measure.compares("polytty", other));
             let mut by_unit: Vec<(&str, Vec<f64>)> = Vec::new();
             for measure in measures {
                 let Some(ratio) = measure.ratio("polytty", other) else { continue };
@@ -62,7 +65,7 @@ fn overview(report: &Report) -> String {
         if !rows.is_empty() {
             let _ = write!(
                 overview,
-                "<figure><figcaption>polytty over {other} <span>by scenario and unit, less is better: the median of the \
+                "<figure class=over><figcaption>polytty over {other} <span>by scenario and unit, less is better: the median of the \
                  measures, and from the least to the most of them</span></figcaption>{}</figure>",
                 ratios(&rows)
             );
@@ -102,7 +105,7 @@ figcaption span,.dim{color:var(--dim);font-weight:400}.wide{overflow-x:auto}tabl
 th{text-align:left;font-weight:400;width:7rem}td{padding:.1rem .6rem .1rem 0;white-space:nowrap;font-variant-numeric:tabular-nums}\
 td.bar{width:45%;min-width:9rem;position:relative;height:1.2rem}td.bar i{position:absolute;left:0;top:.25rem;height:.7rem;border-radius:2px}\
 td.bar b{position:absolute;top:.55rem;height:.1rem;background:var(--ink)}\
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:0 2rem}.plot{margin:.8rem 0}\
+.over{max-width:48rem}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:0 2rem}.plot{margin:.8rem 0}\
 svg{width:100%;height:auto;font-size:11px;font-variant-numeric:tabular-nums}svg text{fill:var(--dim)}\
 .grid{stroke:var(--line);fill:none}.one{stroke:var(--ink);fill:none}.line{fill:none;stroke-width:2}.dash{stroke-dasharray:5 4}\
 svg text.y{text-anchor:end}svg text.x{text-anchor:middle}svg text.what{text-anchor:end}svg text.v{fill:var(--ink)}\

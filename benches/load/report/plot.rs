@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::measure::{Curve, Measure, Over, Spread};
-use super::table::number;
+use super::table::{number, text};
 
 /// The size of a plot, and the room for its axes, in its own units.
 const WIDTH: f64 = 640.0;
@@ -11,7 +11,7 @@ const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 56.0;
 const BOTTOM: f64 = 34.0;
 const TOP: f64 = 10.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 22.0;
 
 /// Colours that there are; further lines are dashed.
 const COLOURS: usize = 6;
@@ -28,29 +28,25 @@ pub(super) fn bars(measure: &Measure) -> String {
     let spreads: Vec<(&str, Spread)> =
         measure.values.iter().filter_map(|(name, _)| Some((name.as_str(), measure.spread(name)?))).collect();
     let most = spreads.iter().map(|(_, spread)| spread.most).fold(0.0, f64::max);
-    let share = |value: f64| if most > 0.0 { value / most * 100.0 } else { 0.0 };
+    let share = |value: f64| if most > 0.0 { value / most * 98.0 } else { 0.0 };
     let mut rows = String::new();
     for (at, (name, Spread { median, least, most })) in spreads.into_iter().enumerate() {
         let ratios = measure.ratios.iter().filter(|(_, other)| other == name);
         let ratios: Vec<String> = ratios
             .filter_map(|(one, other)| {
-                let ratio = measure.ratio(one, other)?;
-                let name = escaped(one);
-                Some(format!("{name}: {} × ({}–{})", number(ratio.median), number(ratio.least), number(ratio.most)))
+                Some(format!("{} takes {} of it", escaped(one), text(measure.ratio(one, other)?)))
             })
             .collect();
         let _ = write!(
             rows,
             "<tr><th>{}</th><td class=bar><i class=\"{}\" style=\"width:{:.2}%\"></i>\
-             <b style=\"left:{:.2}%;width:{:.2}%\"></b></td><td>{}</td><td class=dim>{}–{}</td><td class=dim>{}</td></tr>",
+             <b style=\"left:{:.2}%;width:{:.2}%\"></b></td><td>{}</td><td class=dim>{}</td></tr>",
             escaped(name),
             class(name, at),
             share(median),
             share(least),
             share(most - least),
-            number(median),
-            number(least),
-            number(most),
+            text(Spread { median, least, most }),
             ratios.join(", "),
         );
     }

@@ -33,6 +33,9 @@ const OTHERS: usize = 1;
 /// A round tells nothing when so much of the processors' time was somebody else's.
 const MOST_STOLEN: f64 = 0.05;
 
+/// How often what tells nothing is done once more, where that takes a second.
+const TRIES: usize = 3;
+
 /// Links that are minted and sessions that are opened at once.
 const AT_ONCE: usize = 32;
 

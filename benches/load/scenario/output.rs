@@ -4,7 +4,7 @@ use std::io;
 
 use polytty_workload::Corpus;
 
-use super::{Bench, PAIRS, Scenario, Shares, Used};
+use super::{Bench, PAIRS, Scenario, Shares, TRIES, Used};
 use crate::generator::{Done, Order};
 use crate::proxy::{Pair, Proxy, Setting, Which};
 use crate::report::{Better, Curve, Measure, Over, Report};
@@ -83,14 +83,26 @@ impl Bench {
 
     async fn bulk(&self, proxy: &Proxy, pair: &Pair, load: Load) -> io::Result<(Option<Used>, Done)> {
         let Load { corpus, size, mib } = load;
-        let mut generator = self.generator()?;
-        self.open(proxy, &mut generator, pair, &format!("bulk.{}.{size}.{mib}", corpus.name()), 1).await?;
-        let meter = self.meter(proxy);
-        let corpus = corpus.name().to_owned();
-        let done = generator.order(&Order::Bulk { session: 0, corpus, mib, is_pressed: false })?;
-        let used = meter.stop(self, proxy);
-        generator.order(&Order::Leave)?;
-        Ok((used, done))
+        let what = format!("bulk.{}.{size}.{mib}", corpus.name());
+        let order = Order::Bulk { session: 0, corpus: corpus.name().to_owned(), mib, is_pressed: false };
+        self.carry(proxy, pair, &what, &order).await
+    }
+
+    /// Carries out an order in a session of its own; again, where that tells nothing.
+    async fn carry(&self, proxy: &Proxy, pair: &Pair, what: &str, order: &Order) -> io::Result<(Option<Used>, Done)> {
+        let mut tries = 0;
+        loop {
+            let mut generator = self.generator()?;
+            self.open(proxy, &mut generator, pair, what, 1).await?;
+            let meter = self.meter(proxy);
+            let done = generator.order(order)?;
+            let used = meter.stop(self, proxy);
+            generator.order(&Order::Leave)?;
+            tries += 1;
+            if used.is_some() || tries == TRIES {
+                return Ok((used, done));
+            }
+        }
     }
 
     /// Input: processor seconds for a gigabyte.
@@ -105,12 +117,8 @@ impl Bench {
             progress.now(pair.name);
             for _ in 0..self.rounds {
                 for proxy in &proxies {
-                    let mut generator = self.generator()?;
-                    self.open(proxy, &mut generator, pair, &format!("sink.{mib}"), 1).await?;
-                    let meter = self.meter(proxy);
-                    let done = generator.order(&Order::Paste { session: 0, mib })?;
-                    let used = meter.stop(self, proxy);
-                    generator.order(&Order::Leave)?;
+                    let order = Order::Paste { session: 0, mib };
+                    let (used, done) = self.carry(proxy, pair, &format!("sink.{mib}"), &order).await?;
                     let (name, gigabytes) = (proxy.which.name(), done.bytes as f64 / 1e9);
                     speed.add(name, used.as_ref().map(|_| gigabytes * 1e3 / done.seconds));
                     if proxy.which != Which::Direct {

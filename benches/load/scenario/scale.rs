@@ -65,7 +65,7 @@ impl Bench {
                 }
                 let meter = self.meter(&proxy);
                 tokio::time::sleep(AT_REST).await;
-                rest.add(which.name(), meter.stop(self, &proxy).map(|used| used.proxy / used.seconds * 1e3));
+                rest.add_alone(which.name(), meter.stop(self, &proxy).map(|used| used.proxy / used.seconds * 1e3));
                 generator.order(&Order::Leave)?;
             }
         }
