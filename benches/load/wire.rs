@@ -22,6 +22,8 @@ pub(crate) enum Wire {
     Channel(u8),
     /// `{"type":"output","data":…}` in text, as Dockhand.
     Dockhand,
+    /// An event with output as a blob, of the terminal of this number, as Decthings.
+    Decthings(u32),
     /// Output in binary and nothing else: what an opaque proxy is given.
     Raw,
 }
@@ -35,6 +37,7 @@ impl Wire {
             Self::Operation => "operation",
             Self::Channel(_) => "channel",
             Self::Dockhand => "dockhand",
+            Self::Decthings(_) => "decthings",
             Self::Raw => "raw",
         }
     }
@@ -60,6 +63,14 @@ impl Wire {
                 frames.push(prefix);
                 frames.extend_from_slice(output);
             }),
+            Self::Decthings(terminal) => encoder.message_with(Kind::Binary, frames, |frames| {
+                decthings_event(
+                    &format!(r#"{{"event":"data","params":{{"terminalSessionId":"{terminal}"}}}}"#),
+                    frames,
+                );
+                decthings_length(output.len(), frames);
+                frames.extend_from_slice(output);
+            }),
             Self::Raw => encoder.message(Kind::Binary, output, frames),
         }
     }
@@ -78,5 +89,27 @@ impl Wire {
             rest = &rest[end..];
         }
         frames
+    }
+}
+
+/// Appends an event of Decthings' terminals, but for blobs.
+pub(crate) fn decthings_event(json: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\x01\x08Terminal");
+    decthings_length(json.len(), out);
+    out.extend_from_slice(json.as_bytes());
+}
+
+/// Appends a length as Decthings writes it.
+pub(crate) fn decthings_length(length: usize, out: &mut Vec<u8>) {
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ 0..0xfd), _) => out.push(short),
+        (_, Ok(medium)) => {
+            out.push(0xfd);
+            out.extend_from_slice(&medium.to_be_bytes());
+        }
+        _ => {
+            out.push(0xfe);
+            out.extend_from_slice(&(length as u32).to_be_bytes());
+        }
     }
 }

@@ -43,6 +43,8 @@ pub(super) fn polytty(port: u16, source: &Source, hash: &str, setting: &Setting,
             { "name": "dockhand", "kind": "dockhand", "url": plain, "token": "load", "allow_private": true, "max_sessions": 20_000 },
             { "name": "oblien", "kind": "oblien", "api_url": plain, "gateway_url": plain, "client_id": "id",
                 "client_secret": "secret", "workspace": "ws", "allow_private": true, "max_sessions": 20_000 },
+            { "name": "decthings", "kind": "decthings", "http_url": format!("{plain}/v0"), "ws_url": format!("ws://{}/v0/ws", source.plain),
+                "api_key": "load", "allow_private": true, "max_sessions": 20_000 },
         ],
     })
 }

@@ -171,6 +171,10 @@ impl Proxy {
             Wire::Operation => (format!("operation{tls}"), json!({ "job_id": what, "pod_id": "pod" })),
             Wire::Dockhand => ("dockhand".to_owned(), json!({ "container": what, "environment": 1 })),
             STDOUT => (format!("channel{tls}"), json!({ "container_group_id": what, "container_name": "c" })),
+            Wire::Decthings(_) => {
+                let location = json!({ "type": "persistentLauncher", "persistentLauncherId": "launcher" });
+                ("decthings".to_owned(), json!({ "model_id": what, "execution_location": location }))
+            }
             _ => ("oblien".to_owned(), json!({ "command": [what] })),
         };
         let url = mint.link(&json!({ "provider": provider, "target": target })).await?;

@@ -6,11 +6,10 @@ use std::io;
 use polytty_workload::Corpus;
 
 use super::keys::distribution;
-use super::{Bench, PLAIN, Scenario, Shares, until_settled};
-use crate::generator::{Dialect, Order};
-use crate::proxy::{Pair, Proxy, Setting};
+use super::{Bench, OBLIEN, PLAIN, Scenario, Shares, until_settled};
+use crate::generator::Order;
+use crate::proxy::{Proxy, Setting};
 use crate::report::{Better, Measure, Report, at};
-use crate::wire::Wire;
 
 /// What each stalled client has asked for, in MiB: more than kernels hold.
 const FLOOD: usize = 16;
@@ -23,8 +22,6 @@ const TERMINALS: usize = 10;
 
 /// What a terminal is asked for at once, in KiB: less than may wait for a client whose connection is shared.
 const ASKED: usize = 128;
-
-const OBLIEN: Pair = Pair { name: "oblien → binary", wire: Wire::Channel(0), dialect: Dialect::Polytty };
 
 /// What a round with stalled clients has shown.
 struct Stalled {

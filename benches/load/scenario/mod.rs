@@ -114,14 +114,19 @@ impl Scenario {
 }
 
 /// Ways through the dialects.
-const PAIRS: [Pair; 6] = [
+const PAIRS: [Pair; 8] = [
     Pair { name: "channel → binary", wire: STDOUT, dialect: Dialect::Polytty },
     Pair { name: "operation → binary", wire: Wire::Operation, dialect: Dialect::Polytty },
     Pair { name: "dockhand → binary", wire: Wire::Dockhand, dialect: Dialect::Polytty },
+    OBLIEN,
+    Pair { name: "decthings → binary", wire: Wire::Decthings(0), dialect: Dialect::Polytty },
     Pair { name: "channel → operation", wire: STDOUT, dialect: Dialect::Operation },
     Pair { name: "operation → operation", wire: Wire::Operation, dialect: Dialect::Operation },
     Pair { name: "dockhand → operation", wire: Wire::Dockhand, dialect: Dialect::Operation },
 ];
+
+/// A terminal that may share its connection with others.
+const OBLIEN: Pair = Pair { name: "oblien → binary", wire: Wire::Channel(0), dialect: Dialect::Polytty };
 
 /// The one that the others are least unlike.
 const PLAIN: Pair = PAIRS[0];

@@ -6,6 +6,7 @@
 //! much and says so.
 
 mod act;
+mod decthings;
 mod oblien;
 mod serve;
 
@@ -42,8 +43,13 @@ struct Shared {
     workspace: Workspace,
 }
 
-/// Serves until it is killed. Prints its two addresses first, plain and TLS. `home` has the certificate.
+/// Serves until its input ends. Prints its two addresses first, plain and TLS. `home` has the certificate.
 pub(crate) fn run(home: &Path) -> io::Result<()> {
+    std::thread::spawn(|| {
+        // Whoever has started it is gone.
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        std::process::exit(0);
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let acceptor = acceptor(home)?;
     LocalSet::new().block_on(&runtime, async {

@@ -1,6 +1,6 @@
 //! A workspace of Oblien's: its API, and the one connection that all its terminals share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 
@@ -14,9 +14,13 @@ use super::act::Act;
 use super::serve::{Request, read};
 use crate::wire::{Wire, frames};
 
-/// The terminals that there are: what each was asked for, by its number.
+/// The terminals that there are.
 #[derive(Default)]
-pub(super) struct Workspace(RefCell<BTreeMap<u8, String>>);
+pub(super) struct Workspace {
+    /// By its number, what each was asked for, and which of all that were ever made it is.
+    terminals: RefCell<BTreeMap<u8, (u64, String)>>,
+    made: Cell<u64>,
+}
 
 impl Workspace {
     /// A call of the control plane or of the data plane: a status and a body.
@@ -31,7 +35,7 @@ impl Workspace {
         if path.starts_with("/workspace/") {
             return said(200, json!({ "success": true, "enabled": true, "running": true, "token": "token" }));
         }
-        let mut terminals = self.0.borrow_mut();
+        let mut terminals = self.terminals.borrow_mut();
         match (request.method.as_str(), path.strip_prefix("/terminals")) {
             ("GET", Some("")) => {
                 let list: Vec<_> =
@@ -44,7 +48,8 @@ impl Workspace {
                 let (Some(id), Some(what)) = (free, wanted.and_then(|wanted| wanted.cmd.into_iter().next())) else {
                     return said(400, json!({ "success": false, "error": "no command, or no room" }));
                 };
-                terminals.insert(id, what);
+                self.made.set(self.made.get() + 1);
+                terminals.insert(id, (self.made.get(), what));
                 said(201, json!({ "success": true, "id": id.to_string(), "cols": 80, "rows": 24 }))
             }
             ("DELETE", Some(rest)) => {
@@ -58,8 +63,8 @@ impl Workspace {
         }
     }
 
-    fn what(&self, id: u8) -> Option<String> {
-        self.0.borrow().get(&id).cloned()
+    fn of(&self, id: u8) -> Option<(u64, String)> {
+        self.terminals.borrow().get(&id).cloned()
     }
 }
 
@@ -67,24 +72,21 @@ impl Workspace {
 pub(super) async fn talk<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, shared: &Shared) -> io::Result<()> {
     let mut decoder = Decoder::new(Role::Server, Limits { max_message: 2 << 20 });
     let (mut encoder, mut out) = (frames(), Vec::new());
-    let mut acts: BTreeMap<u8, (String, Act)> = BTreeMap::new();
+    let mut acts: BTreeMap<u8, (u64, Act)> = BTreeMap::new();
     loop {
-        let mut is_over = false;
+        let (mut is_over, mut reel) = (false, None);
         let count = read(&mut stream, |mut input| {
             while let Some(event) = decoder.decode(&mut input).map_err(io::Error::other)? {
                 match event {
                     Event::Message { kind: Kind::Binary, payload: [id, keys @ ..] } => {
-                        let Some(what) = shared.workspace.what(*id) else { continue };
+                        let Some((number, what)) = shared.workspace.of(*id) else { continue };
                         let wire = Wire::Channel(*id);
-                        // Another terminal may have had this number before.
-                        if acts.get(id).is_none_or(|(known, _)| *known != what) {
-                            let act = Act::named(&what, wire, &shared.reels)?;
-                            acts.insert(*id, (what, act));
+                        // Another terminal may have had this id before.
+                        if acts.get(id).is_none_or(|(known, _)| *known != number) {
+                            acts.insert(*id, (number, Act::named(&what, wire, &shared.reels)?));
                         }
-                        if let Some((_, act)) = acts.get_mut(id)
-                            && act.press(keys, wire, &mut encoder, &mut out).is_some()
-                        {
-                            return Err(io::Error::other("a shared connection cannot wait for one terminal"));
+                        if let Some((_, act)) = acts.get_mut(id) {
+                            reel = act.press(keys, wire, &mut encoder, &mut out).or(reel.take());
                         }
                     }
                     Event::Message { .. } | Event::Pong(_) => {}
@@ -98,11 +100,14 @@ pub(super) async fn talk<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, share
             Ok(())
         })
         .await?;
-        if !out.is_empty() {
-            stream.write_all(&out).await?;
-            stream.flush().await?;
-            out.clear();
+        stream.write_all(&out).await?;
+        out.clear();
+        if let Some((reel, times)) = reel {
+            for _ in 0..times {
+                stream.write_all(&reel.frames).await?;
+            }
         }
+        stream.flush().await?;
         if count == 0 || is_over {
             return stream.shutdown().await;
         }

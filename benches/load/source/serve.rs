@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::act::Act;
-use super::{PROMPT, Shared, oblien};
+use super::{PROMPT, Shared, decthings, oblien};
 use crate::wire::{Wire, frames};
 
 /// What is read at once, into memory that all connections share: nine thousand that rest should own nothing.
@@ -82,8 +82,10 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     );
     stream.write_all(answer.as_bytes()).await?;
     stream.flush().await?;
-    if request.path.starts_with("/ws") {
-        return oblien::talk(stream, shared).await;
+    match request.path.as_str() {
+        "/ws" => return oblien::talk(stream, shared).await,
+        "/v0/ws" => return decthings::talk(stream, shared).await,
+        _ => {}
     }
     let (wire, what) = terminal(&request.path).ok_or(io::ErrorKind::InvalidInput)?;
     talk(stream, wire, Act::named(what, wire, &shared.reels)?).await
@@ -212,6 +214,6 @@ fn keys(wire: Wire, payload: &[u8]) -> io::Result<Cow<'_, [u8]>> {
         }
         Wire::Channel(_) if payload.first() == Some(&0) => Cow::Borrowed(&payload[1..]),
         Wire::Channel(_) => Cow::Borrowed(b""),
-        Wire::Raw => Cow::Borrowed(payload),
+        Wire::Raw | Wire::Decthings(_) => Cow::Borrowed(payload),
     })
 }
