@@ -70,7 +70,7 @@ pub(super) fn nginx(port: u16, source: &Source, setting: &Setting, home: &Path, 
     let cert = cert.display();
     let upstream = match setting.tls_upstream {
         true => format!(
-            "proxy_pass https://{};\n proxy_ssl_verify on;\n proxy_ssl_trusted_certificate {cert};\n \
+            "proxy_pass https://{};\n proxy_ssl_name localhost;\n proxy_ssl_verify on;\n proxy_ssl_trusted_certificate {cert};\n \
              proxy_ssl_protocols TLSv1.3;\n proxy_ssl_session_reuse off;",
             source.tls
         ),

@@ -95,6 +95,8 @@ pub(crate) struct Proxy {
     /// Where clients connect to.
     address: String,
     mint: Option<Mint>,
+    /// Where it logs.
+    folder: PathBuf,
 }
 
 impl Proxy {
@@ -107,7 +109,14 @@ impl Proxy {
         setting: Setting,
     ) -> io::Result<Self> {
         if which == Which::Direct {
-            return Ok(Self { which, setting, process: None, address: source.tls.clone(), mint: None });
+            return Ok(Self {
+                which,
+                setting,
+                process: None,
+                address: source.tls.clone(),
+                mint: None,
+                folder: home.to_owned(),
+            });
         }
         let port = free_port()?;
         let address = format!("127.0.0.1:{port}");
@@ -136,7 +145,7 @@ impl Proxy {
         };
         let mut process = Running::start(PROCESSOR, &program, arguments, &log)?;
         until_listening(&mut process, port, &log)?;
-        Ok(Self { which, setting, process: Some(process), address, mint })
+        Ok(Self { which, setting, process: Some(process), address, mint, folder })
     }
 
     /// What it has used of a processor so far, in seconds.
@@ -147,6 +156,12 @@ impl Proxy {
     /// Its resident memory, in KiB.
     pub(crate) fn resident(&self) -> f64 {
         self.process.as_ref().map_or(0.0, |process| process::resident(process.id()))
+    }
+
+    /// What it has logged last, of what went wrong.
+    pub(crate) fn last_words(&self) -> String {
+        let logs = ["error.log", "log"].iter().filter_map(|log| std::fs::read_to_string(self.folder.join(log)).ok());
+        logs.filter_map(|log| log.lines().last().map(str::to_owned)).next().unwrap_or_default()
     }
 
     /// Where links to it are minted; polytty's alone.

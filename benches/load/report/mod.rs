@@ -37,6 +37,8 @@ pub(crate) struct Section {
     /// What is done in it.
     about: String,
     measures: Vec<Measure>,
+    /// What comes of several measures, for the page alone.
+    summaries: Vec<Measure>,
     curves: Vec<Curve>,
     /// What there is to know besides.
     notes: Vec<String>,
@@ -68,6 +70,7 @@ impl Report {
             name: name.to_owned(),
             about: about.to_owned(),
             measures: Vec::new(),
+            summaries: Vec::new(),
             curves: Vec::new(),
             notes: Vec::new(),
         });
@@ -76,6 +79,13 @@ impl Report {
     pub(crate) fn add(&mut self, measure: Measure) {
         if let Some(section) = self.sections.last_mut().filter(|_| !measure.values.is_empty()) {
             section.measures.push(measure);
+        }
+    }
+
+    /// Bars on top of the scenario's part of the page.
+    pub(crate) fn summary(&mut self, measure: Measure) {
+        if let Some(section) = self.sections.last_mut().filter(|_| !measure.values.is_empty()) {
+            section.summaries.push(measure);
         }
     }
 

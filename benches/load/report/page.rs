@@ -6,8 +6,9 @@ use super::measure::{Better, Spread};
 use super::plot::{bars, escaped, lines, ratios};
 use super::{Report, Section};
 
-/// Above so many measures, a section's bars are folded away.
-const UNFOLDED: usize = 12;
+/// Above so many measures, a section's bars are folded away; the latter where there are curves, too.
+const UNFOLDED: usize = 16;
+const UNFOLDED_BESIDE_CURVES: usize = 10;
 
 pub(super) fn page(report: &Report) -> String {
     let mut page = String::from("<!doctype html><html lang=en><meta charset=utf-8>");
@@ -79,13 +80,15 @@ fn part(section: &Section) -> String {
     for note in &section.notes {
         let _ = write!(part, "<p class=dim>{}</p>", escaped(note));
     }
+    section.summaries.iter().for_each(|measure| part.push_str(&bars(measure)));
     if !section.curves.is_empty() {
         part.push_str("<div class=plots>");
         section.curves.iter().for_each(|curve| part.push_str(&lines(curve)));
         part.push_str("</div>");
     }
     let all: String = section.measures.iter().map(bars).collect();
-    if section.measures.len() > UNFOLDED {
+    let unfolded = if section.curves.is_empty() { UNFOLDED } else { UNFOLDED_BESIDE_CURVES };
+    if section.measures.len() > unfolded {
         let count = section.measures.len();
         let _ = write!(part, "<details><summary>All {count} measures</summary>{all}</details>");
     } else {
@@ -102,7 +105,7 @@ body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:light-dark(#
 main{max-width:68rem;margin:auto;padding:2rem 1rem}h1{font-size:1.6rem;margin:0}p{margin:.4rem 0}\
 h2{margin:2.5rem 0 .5rem;border-bottom:1px solid var(--line)}figure{margin:1.2rem 0}figcaption{font-weight:600}\
 figcaption span,.dim{color:var(--dim);font-weight:400}.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}\
-th{text-align:left;font-weight:400;width:7rem}td{padding:.1rem .6rem .1rem 0;white-space:nowrap;font-variant-numeric:tabular-nums}\
+th{text-align:left;font-weight:400;width:7rem;padding-right:1rem;white-space:nowrap}td{padding:.1rem .6rem .1rem 0;white-space:nowrap;font-variant-numeric:tabular-nums}\
 td.bar{width:45%;min-width:9rem;position:relative;height:1.2rem}td.bar i{position:absolute;left:0;top:.25rem;height:.7rem;border-radius:2px}\
 td.bar b{position:absolute;top:.55rem;height:.1rem;background:var(--ink)}\
 .over{max-width:48rem}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:0 2rem}.plot{margin:.8rem 0}\
@@ -110,7 +113,7 @@ svg{width:100%;height:auto;font-size:11px;font-variant-numeric:tabular-nums}svg 
 .grid{stroke:var(--line);fill:none}.one{stroke:var(--ink);fill:none}.line{fill:none;stroke-width:2}.dash{stroke-dasharray:5 4}\
 svg text.y{text-anchor:end}svg text.x{text-anchor:middle}svg text.what{text-anchor:end}svg text.v{fill:var(--ink)}\
 ul{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;margin:0;padding:0;font-size:.85rem}\
-li i{display:inline-block;width:.8rem;height:.8rem;border-radius:2px;margin-right:.4rem;vertical-align:-.08rem}\
+li svg{width:1.5rem;margin-right:.4rem;vertical-align:.1rem}\
 summary{cursor:pointer;color:var(--dim)}code{overflow-wrap:anywhere}\
 .c0{stroke:var(--c0)}.c1{stroke:var(--c1)}.c2{stroke:var(--c2)}.c3{stroke:var(--c3)}.c4{stroke:var(--c4)}.c5{stroke:var(--c5)}\
 i.c0,.dot.c0{background:var(--c0);fill:var(--c0)}i.c1,.dot.c1{background:var(--c1);fill:var(--c1)}\

@@ -13,14 +13,24 @@ const BOTTOM: f64 = 34.0;
 const TOP: f64 = 10.0;
 const RIGHT: f64 = 22.0;
 
-/// Colours that there are; further lines are dashed.
+/// Colours that there are.
 const COLOURS: usize = 6;
 
-/// The colour of a proxy is the same in every plot.
+/// The colour of a proxy, and of a wire, is the same in every plot; what goes to JSON is dashed.
 fn class(name: &str, at: usize) -> String {
-    let known = ["polytty", "haproxy", "nginx", "direct"].iter().position(|known| name == *known);
-    let number = known.unwrap_or(at);
-    format!("c{}{}", number % COLOURS, if number >= COLOURS { " dash" } else { "" })
+    const KNOWN: [(&str, usize); 9] = [
+        ("polytty", 0),
+        ("haproxy", 1),
+        ("nginx", 2),
+        ("direct", 3),
+        ("channel → ", 0),
+        ("operation → ", 4),
+        ("dockhand → ", 2),
+        ("oblien → ", 5),
+        ("decthings → ", 3),
+    ];
+    let known = KNOWN.iter().find(|(known, _)| name.starts_with(known)).map(|(_, colour)| *colour);
+    format!("c{}{}", known.unwrap_or(at % COLOURS), if name.ends_with("→ operation") { " dash" } else { "" })
 }
 
 /// Bars of the medians with the spread on them, and the ratios beside.
@@ -161,7 +171,11 @@ pub(super) fn lines(curve: &Curve) -> String {
                 escaped(&curve.unit)
             );
         }
-        let _ = write!(legend, "<li><i class=\"{class}\"></i>{}</li>", escaped(name));
+        let _ = write!(
+            legend,
+            "<li><svg viewBox=\"0 0 24 8\"><path class=\"line {class}\" d=\"M0 4H24\"/></svg>{}</li>",
+            escaped(name)
+        );
     }
     format!(
         "<figure class=plot><figcaption>{} <span>{}</span></figcaption>{svg}</svg><ul>{legend}</ul></figure>",

@@ -151,8 +151,9 @@ impl Bench {
             return Err(io::Error::other("the proxies need a processor, and source and generator another"));
         }
         let home = tempfile::tempdir()?;
-        let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed(["127.0.0.1".to_owned()]).map_err(io::Error::other)?;
+        // nginx looks for no address in a certificate.
+        let names = ["127.0.0.1", "localhost"].map(str::to_owned);
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).map_err(io::Error::other)?;
         let (chain, key) = (cert.pem(), signing_key.serialize_pem());
         let ca = home.path().join("cert.pem");
         std::fs::write(&ca, &chain)?;

@@ -24,6 +24,8 @@ impl Bench {
         let loads = self.loads();
         let progress = self.progress(Scenario::Output, loads.len() * self.rounds * proxies.len());
         let (mut shares, mut curves, mut speeds) = (Shares::default(), Vec::new(), Vec::new());
+        let mut summary =
+            Measure::new("by wire and dialect, messages of 4 KiB, over all kinds of output", "CPU s/GB", Better::Less);
         for (pair, load) in &loads {
             let name = format!("{}, {}, {} B", pair.name, load.corpus.name(), load.size);
             progress.now(&name);
@@ -40,8 +42,11 @@ impl Bench {
             let curve = curve_of(&mut curves, load.corpus);
             for (name, line) in [("polytty", pair.name), ("haproxy", "haproxy")] {
                 // The others carry the bytes of this one with nothing around them.
-                if let Some(cost) = cost.spread(name).filter(|_| name == "polytty" || pair.name == PAIRS[0].name) {
-                    curve.add(line, load.size as f64, cost.median);
+                let is_told = name == "polytty" || pair.name == PAIRS[0].name;
+                let Some(cost) = cost.spread(name).filter(|_| is_told) else { continue };
+                curve.add(line, load.size as f64, cost.median);
+                if load.size == 4096 {
+                    summary.add_alone(line, Some(cost.median));
                 }
             }
             report.add(cost);
@@ -49,6 +54,7 @@ impl Bench {
         }
         speeds.into_iter().for_each(|measure| report.add(measure));
         shares.tell(report);
+        report.summary(summary);
         curves.into_iter().for_each(|(_, curve)| report.curve(curve));
         Ok(())
     }

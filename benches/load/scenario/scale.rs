@@ -59,7 +59,8 @@ impl Bench {
                     let values = match self.at_size(&proxy, &mut generator, first, now, size).await {
                         // Only polytty has to get there.
                         Err(error) if which != Which::Polytty => {
-                            report.note(format!("{} did not get from {now} to {size} sessions: {error}", which.name()));
+                            let (name, words) = (which.name(), proxy.last_words());
+                            report.note(format!("{name} did not get from {now} to {size} sessions: {error}. {words}"));
                             break;
                         }
                         values => values?,
