@@ -46,12 +46,13 @@ pub(crate) struct Section {
 
 impl Report {
     pub(crate) fn begin(options: &Options, proxies: &[Which], descriptors: u64) -> Self {
-        let changed =
-            if said("git", &["status", "--porcelain", "--untracked-files=no"]).is_empty() { "" } else { ", changed" };
+        let git = |arguments: &[&str]| said("git", &[&["-C", env!("CARGO_MANIFEST_DIR")], arguments].concat());
+        let is_changed = !git(&["status", "--porcelain", "--untracked-files=no"]).is_empty();
+        let commit = git(&["rev-parse", "--short=12", "HEAD"]) + if is_changed { ", changed" } else { "" };
         let report = Self {
             machine: machine(),
             kernel: said("uname", &["-sr"]),
-            commit: said("git", &["rev-parse", "--short=12", "HEAD"]) + changed,
+            commit,
             date: said("date", &["-u", "+%Y-%m-%d %H:%M"]),
             versions: proxies.iter().map(|which| (which.name().to_owned(), which.version())).collect(),
             flags: options.flags(),
