@@ -41,34 +41,24 @@ pub(super) async fn carry_out(tls: &Connectors, clients: &mut Vec<Client>, order
         }
         Order::Paste { session, mib } => done.bytes = clients[session].paste(mib).await?,
         Order::Keys { sessions, count, pause_ms } => {
-            for at in 0..count {
-                done.latencies.push(clients[sessions[at % sessions.len()]].key().await?);
-                if pause_ms > 0 {
-                    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-                }
-            }
+            done.latencies = keys(clients, &sessions, count, Duration::from_millis(pause_ms)).await?;
         }
         Order::KeysBeside { session, flood, mib, .. } => {
             let (typist, flooded) = two(clients, session, flood)?;
-            let mut latencies = Vec::new();
             flooded.press(b"g").await?;
             done.bytes = tokio::select! {
                 bytes = flooded.bulk(&block, mib) => bytes?,
-                broken = typist.type_on(&mut latencies) => return Err(broken),
+                broken = typist.type_on(&mut done.latencies) => return Err(broken),
             };
-            done.latencies = latencies;
         }
         Order::Bursts { sessions, times, side_by_side, .. } => {
             done.bytes = (block.len() * times * sessions.len()) as u64;
-            done.latencies = if side_by_side {
-                let all = picked(clients, &sessions);
-                try_join_all(all.into_iter().map(|client| bursts(client, &block, times))).await?
-            } else {
-                let mut all = Vec::new();
-                for session in sessions {
-                    all.push(bursts(&mut clients[session], &block, times).await?);
+            done.latencies = match side_by_side {
+                true => {
+                    let all = picked(clients, &sessions);
+                    try_join_all(all.into_iter().map(|client| bursts(client, &block, times))).await?
                 }
-                all
+                false => bursts_in_turn(clients, &sessions, &block, times).await?,
             };
         }
         Order::Press { sessions } => {
@@ -134,6 +124,31 @@ async fn bursts(client: &mut Client, block: &[u8], times: usize) -> io::Result<f
         client.take(block, block.len()).await?;
     }
     Ok(started.elapsed().as_secs_f64() * 1e6)
+}
+
+async fn bursts_in_turn(
+    clients: &mut [Client],
+    sessions: &[usize],
+    block: &[u8],
+    times: usize,
+) -> io::Result<Vec<f64>> {
+    let mut all = Vec::with_capacity(sessions.len());
+    for session in sessions {
+        all.push(bursts(&mut clients[*session], block, times).await?);
+    }
+    Ok(all)
+}
+
+/// Keys in each of these sessions in turn: microseconds until each echo.
+async fn keys(clients: &mut [Client], sessions: &[usize], count: usize, pause: Duration) -> io::Result<Vec<f64>> {
+    let mut latencies = Vec::with_capacity(count);
+    for session in sessions.iter().cycle().take(count) {
+        latencies.push(clients[*session].key().await?);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+    }
+    Ok(latencies)
 }
 
 /// A whole session: microseconds from the connection to the echo of the first key.

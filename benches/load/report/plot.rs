@@ -88,7 +88,7 @@ impl Axis {
         let step = [1.0, 2.0, 2.5, 5.0, 10.0].map(|times| times * power).into_iter().find(|step| *step >= rough);
         let step = step.unwrap_or(rough);
         let count = (most / step).ceil().max(1.0);
-        let ticks = (0..=count as usize).map(|at| (at as f64 * step, number(at as f64 * step))).collect();
+        let ticks = (0..=count as usize).map(|at| (at as f64 * step, round(at as f64 * step))).collect();
         Self { least: 0.0, most: count * step, scale: |value| value, ticks }
     }
 
@@ -96,7 +96,7 @@ impl Axis {
     fn logarithmic(least: f64, most: f64) -> Self {
         let (from, to) = (least.max(1e-3).log10().floor() as i32, most.max(1e-3).log10().ceil() as i32);
         let to = to.max(from + 1);
-        let ticks = (from..=to).map(|power| (10f64.powi(power), number(10f64.powi(power)))).collect();
+        let ticks = (from..=to).map(|power| (10f64.powi(power), round(10f64.powi(power)))).collect();
         Self { least: 10f64.powi(from), most: 10f64.powi(to), scale: f64::log10, ticks }
     }
 
@@ -127,34 +127,12 @@ pub(super) fn lines(curve: &Curve) -> String {
         Over::Share => (Axis::nines(xs.last().copied().unwrap_or(0.9)), Axis::logarithmic(least, most)),
         Over::Sessions | Over::Bytes => (Axis::of(&xs), Axis::linear(most)),
     };
-    let right = |value: f64| LEFT + x.place(value) * (WIDTH - LEFT - RIGHT);
-    let down = |value: f64| HEIGHT - BOTTOM - y.place(value) * (HEIGHT - BOTTOM - TOP);
+    let (right, down) = (|value: f64| right(&x, value), |value: f64| down(&y, value));
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=img aria-label=\"{}\">",
         escaped(&format!("{}, {}", curve.name, curve.unit))
     );
-    for (value, label) in &y.ticks {
-        let (at, end, label_at) = (down(*value), WIDTH - RIGHT, LEFT - 6.0);
-        let _ = write!(
-            svg,
-            "<path class=grid d=\"M{LEFT} {at:.1}H{end}\"/><text class=y x={label_at} y={:.1}>{label}</text>",
-            at + 4.0
-        );
-    }
-    for (value, label) in &x.ticks {
-        let (at, foot) = (right(*value), HEIGHT - BOTTOM);
-        let _ = write!(
-            svg,
-            "<path class=grid d=\"M{at:.1} {TOP}V{foot}\"/><text class=x x={at:.1} y={:.1}>{label}</text>",
-            foot + 15.0
-        );
-    }
-    let what = match curve.over {
-        Over::Share => "of the keys took at most so long",
-        Over::Sessions => "sessions",
-        Over::Bytes => "bytes a message",
-    };
-    let _ = write!(svg, "<text class=what x={:.1} y={:.1}>{what}</text>", WIDTH - RIGHT, HEIGHT - 4.0);
+    grid(&mut svg, curve.over, &x, &y);
     let mut legend = String::new();
     for (at, (name, points)) in curve.lines.iter().enumerate() {
         let class = class(name, at);
@@ -182,6 +160,40 @@ pub(super) fn lines(curve: &Curve) -> String {
         escaped(&curve.name),
         escaped(&curve.unit)
     )
+}
+
+fn right(axis: &Axis, value: f64) -> f64 {
+    LEFT + axis.place(value) * (WIDTH - LEFT - RIGHT)
+}
+
+fn down(axis: &Axis, value: f64) -> f64 {
+    HEIGHT - BOTTOM - axis.place(value) * (HEIGHT - BOTTOM - TOP)
+}
+
+/// The lines behind the lines, and what is written beside them.
+fn grid(svg: &mut String, over: Over, x: &Axis, y: &Axis) {
+    for (value, label) in &y.ticks {
+        let (at, end, label_at) = (down(y, *value), WIDTH - RIGHT, LEFT - 6.0);
+        let _ = write!(
+            svg,
+            "<path class=grid d=\"M{LEFT} {at:.1}H{end}\"/><text class=y x={label_at} y={:.1}>{label}</text>",
+            at + 4.0
+        );
+    }
+    for (value, label) in &x.ticks {
+        let (at, foot) = (right(x, *value), HEIGHT - BOTTOM);
+        let _ = write!(
+            svg,
+            "<path class=grid d=\"M{at:.1} {TOP}V{foot}\"/><text class=x x={at:.1} y={:.1}>{label}</text>",
+            foot + 15.0
+        );
+    }
+    let what = match over {
+        Over::Share => "of the keys took at most so long",
+        Over::Sessions => "sessions",
+        Over::Bytes => "bytes a message",
+    };
+    let _ = write!(svg, "<text class=what x={:.1} y={:.1}>{what}</text>", WIDTH - RIGHT, HEIGHT - 4.0);
 }
 
 /// What polytty takes of what another does, as dots with their spread on a logarithmic line: a row for each.
@@ -222,6 +234,11 @@ pub(super) fn ratios(rows: &[(String, Spread)]) -> String {
         );
     }
     svg + "</svg>"
+}
+
+/// A number that ends soon, as it is.
+fn round(value: f64) -> String {
+    format!("{}", (value * 1e6).round() / 1e6)
 }
 
 pub(super) fn escaped(text: &str) -> String {

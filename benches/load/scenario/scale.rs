@@ -38,7 +38,6 @@ impl Bench {
             ));
         }
         let progress = self.progress(Scenario::Scale, self.rounds * self.proxies.len() * sizes.len());
-        let mut curves = WHAT.map(|(name, unit)| Curve::new(name, unit, Over::Sessions));
         let name = |name: &str, size: usize| format!("{name}, {size}");
         let mut measures: Vec<[Measure; 4]> = sizes
             .iter()
@@ -53,18 +52,24 @@ impl Bench {
                 self.open(&proxy, &mut generator, &PLAIN, "burst.16", FIRST).await?;
                 generator.order(&Order::Bursts { sessions: vec![0, 1], kib: BURST, times: 1, side_by_side: false })?;
                 generator.order(&Order::Leave)?;
-                let (first, mut now) = (proxy.resident(), 0);
+                let (first, mut now, mut is_lost) = (proxy.resident(), 0, false);
                 for (size, measures) in sizes.iter().copied().zip(&mut measures) {
                     progress.now(&format!("{}, {size} sessions", which.name()));
-                    let values = match self.at_size(&proxy, &mut generator, first, now, size).await {
-                        // Only polytty has to get there.
-                        Err(error) if which != Which::Polytty => {
-                            let (name, words) = (which.name(), proxy.last_words());
-                            report.note(format!("{name} did not get from {now} to {size} sessions: {error}. {words}"));
-                            break;
-                        }
-                        values => values?,
-                    };
+                    let mut values = [None; 4];
+                    if !is_lost {
+                        values = match self.at_size(&proxy, &mut generator, first, now, size).await {
+                            // Only polytty has to get there.
+                            Err(error) if which != Which::Polytty => {
+                                let (name, words) = (which.name(), proxy.last_words());
+                                report.note(format!(
+                                    "{name} does not get from {now} to {size} sessions: {error}. {words}"
+                                ));
+                                is_lost = true;
+                                values
+                            }
+                            reached => reached?,
+                        };
+                    }
                     for (measure, value) in measures.iter_mut().zip(values) {
                         measure.add(which.name(), value);
                     }
@@ -77,6 +82,14 @@ impl Bench {
                 generator.order(&Order::Leave)?;
             }
         }
+        self.tell(report, &sizes, measures);
+        report.add(rest);
+        Ok(())
+    }
+
+    /// Every measure, and a curve of each kind.
+    fn tell(&self, report: &mut Report, sizes: &[usize], measures: Vec<[Measure; 4]>) {
+        let mut curves = WHAT.map(|(name, unit)| Curve::new(name, unit, Over::Sessions));
         for (size, measures) in sizes.iter().zip(measures) {
             for (curve, measure) in curves.iter_mut().zip(measures) {
                 for which in &self.proxies {
@@ -86,9 +99,7 @@ impl Bench {
                 report.add(measure);
             }
         }
-        report.add(rest);
         curves.into_iter().for_each(|curve| report.curve(curve));
-        Ok(())
     }
 
     /// Goes on from so many sessions to so many: what [`WHAT`] names, in its order.
