@@ -86,7 +86,7 @@ pub(super) fn nginx(port: u16, source: &Source, setting: &Setting, home: &Path, 
          ssl_protocols TLSv1.3;\n ssl_ecdh_curve X25519;\n ssl_conf_command Ciphersuites TLS_AES_256_GCM_SHA384;\n \
          ssl_session_tickets off;\n location / {{\n {upstream}\n proxy_http_version 1.1;\n \
          proxy_set_header Upgrade $http_upgrade;\n proxy_set_header Connection upgrade;\n proxy_set_header Host $http_host;\n \
-         proxy_read_timeout 1h;\n proxy_send_timeout 1h;\n }}\n }}\n}}\n",
+         proxy_read_timeout 1h;\n proxy_send_timeout 1h;\n send_timeout 1h;\n }}\n }}\n}}\n",
         key.display()
     )
 }

@@ -8,7 +8,7 @@ use polytty_workload::Corpus;
 use super::keys::distribution;
 use super::{Bench, OBLIEN, PLAIN, Scenario, Shares, until_settled};
 use crate::generator::Order;
-use crate::proxy::{Proxy, Setting};
+use crate::proxy::{Proxy, Setting, Which};
 use crate::report::{Better, Measure, Report, at};
 
 /// What each stalled client has asked for, in MiB: more than kernels hold.
@@ -47,12 +47,23 @@ impl Bench {
                 progress.now(which.name());
                 // The others have no scrollback.
                 let proxy = self.start(*which, Setting { scrollback: "0KiB", tls_upstream: false })?;
-                let round = self.stall(&proxy, sessions).await?;
+                progress.step();
+                let round = match self.stall(&proxy, sessions).await {
+                    // Only polytty has to hold them.
+                    Err(error) if *which != Which::Polytty => {
+                        let (name, words) = (which.name(), proxy.last_words());
+                        report.note(format!("{name} does not hold {sessions} stalled sessions: {error}. {words}"));
+                        for measure in [&mut memory, &mut median, &mut tail] {
+                            measure.add(name, None);
+                        }
+                        continue;
+                    }
+                    round => round?,
+                };
                 memory.add(which.name(), Some(round.memory));
                 median.add(which.name(), round.is_quiet.then(|| at(&round.latencies, 0.5)));
                 tail.add(which.name(), round.is_quiet.then(|| at(&round.latencies, 0.99)));
                 all.entry(which.name()).or_default().extend(round.latencies);
-                progress.step();
             }
         }
         [memory, median, tail].into_iter().for_each(|measure| report.add(measure));
@@ -79,7 +90,8 @@ impl Bench {
         until_settled(proxy).await?;
         let memory = (proxy.resident() - first) / count as f64;
         for session in 1..=READ_ON.min(count) {
-            generator.order(&Order::Bulk { session, corpus: corpus.clone(), mib: FLOOD, is_pressed: true })?;
+            let order = Order::Bulk { session, corpus: corpus.clone(), mib: FLOOD, is_pressed: true };
+            generator.order(&order).map_err(|error| io::Error::new(error.kind(), format!("reading on: {error}")))?;
         }
         Ok(Stalled { latencies: done.latencies, memory, is_quiet })
     }
