@@ -13,6 +13,9 @@ use super::{Connectors, Day, Done, Door, Order};
 use crate::source::BURST_CORPUS;
 use crate::wire::BLOCK;
 
+/// Whoever types with pauses stops after so long, however few keys that were.
+const TYPING: Duration = Duration::from_secs(20);
+
 /// Sessions that are left side by side.
 const LEAVING: usize = 32;
 
@@ -141,8 +144,11 @@ async fn bursts_in_turn(
 
 /// Keys in each of these sessions in turn: microseconds until each echo.
 async fn keys(clients: &mut [Client], sessions: &[usize], count: usize, pause: Duration) -> io::Result<Vec<f64>> {
-    let mut latencies = Vec::with_capacity(count);
+    let (mut latencies, started) = (Vec::with_capacity(count), Instant::now());
     for session in sessions.iter().cycle().take(count) {
+        if !pause.is_zero() && started.elapsed() > TYPING {
+            break;
+        }
         latencies.push(clients[*session].key().await?);
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
