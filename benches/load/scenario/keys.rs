@@ -15,7 +15,7 @@ impl Bench {
     pub(super) async fn keys(&self, report: &mut Report) -> io::Result<()> {
         const WINDOWS: [usize; 3] = [1, 8, 200];
         let proxies = self.start_all(Setting::default(), true)?;
-        let count = if self.quick { 2_000 } else { 10_000 };
+        let count = if self.quick { 1_000 } else { 10_000 };
         let progress = self.progress(Scenario::Keys, 2 * WINDOWS.len() * self.rounds * proxies.len());
         let mut shares = Shares::default();
         for pair in &PAIRS[..2] {

@@ -83,7 +83,7 @@ impl Bench {
     fn mib(&self, size: usize) -> usize {
         match (self.quick, size) {
             (true, 64) => 8,
-            (true, _) => 48,
+            (true, _) => 32,
             (false, 64) => 32,
             (false, _) => 128,
         }
