@@ -108,7 +108,7 @@ figcaption span,.dim{color:var(--dim);font-weight:400}.wide{overflow-x:auto}tabl
 th{text-align:left;font-weight:400;width:7rem;padding-right:1rem;white-space:nowrap}td{padding:.1rem .6rem .1rem 0;white-space:nowrap;font-variant-numeric:tabular-nums}\
 td.bar{width:45%;min-width:9rem;position:relative;height:1.2rem}td.bar i{position:absolute;left:0;top:.25rem;height:.7rem;border-radius:2px}\
 td.bar b{position:absolute;top:.55rem;height:.1rem;background:var(--ink)}\
-.over{max-width:48rem}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:0 2rem}.plot{margin:.8rem 0}\
+.over{max-width:48rem}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:0 2rem}.plot{margin:.8rem 0;max-width:36rem}\
 svg{width:100%;height:auto;font-size:11px;font-variant-numeric:tabular-nums}svg text{fill:var(--dim)}\
 .grid{stroke:var(--line);fill:none}.one{stroke:var(--ink);fill:none}.line{fill:none;stroke-width:2}.dash{stroke-dasharray:5 4}\
 svg text.y{text-anchor:end}svg text.x{text-anchor:middle}svg text.what{text-anchor:end}svg text.v{fill:var(--ink)}\
