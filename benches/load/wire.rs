@@ -53,12 +53,14 @@ impl Wire {
 
     /// Appends the message that holds this output.
     pub(crate) fn output(self, encoder: &mut Frames, output: &[u8], frames: &mut Vec<u8>) {
-        let mut text = |said: serde_json::Value| encoder.message(Kind::Text, said.to_string().as_bytes(), frames);
+        // Members stand in the order that the services have, which a map does not keep.
+        let mut text = |head: &str, tail: &str| {
+            let data = serde_json::Value::from(String::from_utf8_lossy(output));
+            encoder.message(Kind::Text, format!("{head}{data}{tail}").as_bytes(), frames);
+        };
         match self {
-            Self::Operation => {
-                text(serde_json::json!({ "operation": "stdout", "data": String::from_utf8_lossy(output) }));
-            }
-            Self::Dockhand => text(serde_json::json!({ "type": "output", "data": String::from_utf8_lossy(output) })),
+            Self::Operation => text(r#"{"operation":"stdout","data":"#, r#","rows":0,"cols":0}"#),
+            Self::Dockhand => text(r#"{"type":"output","data":"#, "}"),
             Self::Channel(prefix) => encoder.message_with(Kind::Binary, frames, |frames| {
                 frames.push(prefix);
                 frames.extend_from_slice(output);
