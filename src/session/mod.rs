@@ -28,7 +28,7 @@ use std::time::Duration;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use futures_channel::mpsc;
 use polytty_dialect::{Role, Size};
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 
 use crate::auth::NoRandomness;
@@ -180,7 +180,7 @@ pub struct Session {
     dialect: Option<&'static str>,
     shared: bool,
     record: Record,
-    commands: mpsc::Sender<Command>,
+    commands: Mutex<mpsc::Sender<Command>>,
 }
 
 impl Session {
@@ -233,8 +233,8 @@ impl Session {
 
     /// Tells its task something, which comes back when that is gone.
     async fn tell(&self, command: Command) -> Result<(), Command> {
-        // Whoever sends has room for one command of its own, and waits for it.
-        let mut commands = self.commands.clone();
+        // One sender for everybody: each clone of it would have room for a command of its own.
+        let mut commands = self.commands.lock().await;
         let _ = poll_fn(|cx| commands.poll_ready(cx)).await;
         commands.try_send(command).map_err(mpsc::TrySendError::into_inner)
     }
@@ -281,8 +281,8 @@ enum Command {
     Fail(Box<Failure>),
 }
 
-/// How many commands may wait for a session's task, beside one of everybody who is sending; whoever sends more waits, too. A
-/// channel of tokio would keep room for 32 of them.
+/// How many commands may wait for a session's task; whoever sends more waits, too. A channel of tokio would keep room for 32 of
+/// them.
 const COMMANDS: usize = 8;
 
 #[cfg(test)]

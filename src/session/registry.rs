@@ -92,7 +92,8 @@ impl Sessions {
         let workspace = spec.provider.workspace(&spec.target);
         let claim = Claim { subject: spec.subject.as_deref(), provider: &spec.provider, workspace: workspace.as_ref() };
         let place = self.quotas.reserve(claim).await?;
-        let (commands, inbox) = mpsc::channel(COMMANDS);
+        // Beside these, the sender has room for one.
+        let (commands, inbox) = mpsc::channel(COMMANDS - 1);
         let facts = Facts {
             provider: spec.provider.name().into(),
             kind: spec.provider.kind().name,
@@ -106,7 +107,7 @@ impl Sessions {
             dialect: spec.dialect,
             shared: spec.shared,
             record: Record::new(facts, spec.size),
-            commands,
+            commands: tokio::sync::Mutex::new(commands),
         });
         self.live.insert(session.id, session.clone());
         let (held, gone) = (spec.held.take(), CancellationToken::new());

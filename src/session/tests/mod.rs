@@ -12,13 +12,15 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use polytty_dialect::{Exit, Kind, Outbox, Role, Size, client_dialect};
 use serde_json::Value;
 use tokio::io::{DuplexStream, duplex};
 use tokio::time::Instant;
 
 use super::{
-    Arrival, Attachment, ClientIo, Lifetimes, ScreenPolicy, Scrollbacks, Session, Sessions, Settings, Spec, State,
+    Arrival, Attachment, COMMANDS, ClientIo, Lifetimes, ScreenPolicy, Scrollbacks, Session, Sessions, Settings, Spec,
+    State,
 };
 use crate::limit::{InputPace, PaceSettings, Quotas};
 use crate::observe::Metrics;
@@ -371,4 +373,14 @@ async fn what_was_typed_in_the_last_moment_is_delivered_and_one_giant_message_in
     let grace = started.elapsed().as_secs();
     assert!((59..=61).contains(&grace), "{grace} s");
     assert!(sessions.info(session.id()).is_some(), "it is remembered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_tells_a_session_more_than_may_wait_waits_until_it_has_listened() {
+    let mut world = World::start(b"hello", None).await;
+    world.client.see(5).await;
+    // Its task has no turn on this thread meanwhile.
+    let told = (0..100).take_while(|_| world.session.expect_client(Instant::now()).now_or_never().is_some()).count();
+    assert_eq!(told, COMMANDS);
+    assert!(world.session.expect_client(Instant::now()).await, "it has listened now");
 }
