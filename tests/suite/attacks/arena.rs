@@ -81,6 +81,7 @@ impl Arena {
         let mut stream = self.world.dial().await;
         // It may be cut before all of it is written.
         let _ = stream.write_all(request.as_ref()).await;
+        let _ = stream.flush().await;
         let mut answer = Vec::new();
         let _ = tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await.expect("the server ends it");
         statuses(&answer)

@@ -7,7 +7,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::arena::{Arena, SOON};
 use super::{Row, Section, row};
-use crate::common::{Link, Site};
+use crate::common::{Link, PATIENCE, Site};
 
 /// A connection behind its upgrade, in raw bytes.
 pub(super) struct Wire {
@@ -24,6 +24,7 @@ impl Wire {
              13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: polytty.v1\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.unwrap());
@@ -31,6 +32,12 @@ impl Wire {
         assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
         let (reader, writer) = tokio::io::split(stream);
         Self { reader, writer }
+    }
+
+    /// Writes bytes to the last one: what the kernel does not take at once waits here, and reading does not send it.
+    async fn send(&mut self, bytes: &[u8]) {
+        self.writer.write_all(bytes).await.unwrap();
+        self.writer.flush().await.unwrap();
     }
 
     pub(super) fn parts(&mut self) -> (&mut ReadHalf<TlsStream<TcpStream>>, &mut WriteHalf<TlsStream<TcpStream>>) {
@@ -51,7 +58,7 @@ impl Wire {
             }
             false
         };
-        timeout(SOON, reading).await.unwrap_or(false)
+        timeout(PATIENCE, reading).await.unwrap_or(false)
     }
 }
 
@@ -143,7 +150,7 @@ fn headers() -> Vec<Row> {
         row("sound: a frame", "what is typed, masked", "its echo", |arena| {
             Box::pin(async move {
                 let mut wire = attached(arena).await;
-                wire.writer.write_all(&frame(0x82, b"echo so''und\r")).await.unwrap();
+                wire.send(&frame(0x82, b"echo so''und\r")).await;
                 if wire.sees("sound\r\n").await { "its echo".to_owned() } else { "nothing".to_owned() }
             })
         }),
@@ -191,7 +198,7 @@ fn fragments() -> Vec<Row> {
                 let mut fragments = frame(0x02, b"echo so''und");
                 (0..100_000).for_each(|_| fragments.extend(frame(0x00, b"")));
                 fragments.extend(frame(0x80, b"\r"));
-                wire.writer.write_all(&fragments).await.unwrap();
+                wire.send(&fragments).await;
                 if wire.sees("sound\r\n").await { "its echo".to_owned() } else { "nothing".to_owned() }
             })
         }),
@@ -230,9 +237,9 @@ fn floods() -> Vec<Row> {
             Box::pin(async move {
                 let mut wire = attached(arena).await;
                 for _ in 0..100 {
-                    wire.writer.write_all(&frame(0x89, &[b'x'; 125]).repeat(1000)).await.unwrap();
+                    wire.send(&frame(0x89, &[b'x'; 125]).repeat(1000)).await;
                 }
-                wire.writer.write_all(&frame(0x82, b"echo so''und\r")).await.unwrap();
+                wire.send(&frame(0x82, b"echo so''und\r")).await;
                 if wire.sees("sound\r\n").await { "its echo".to_owned() } else { "nothing".to_owned() }
             })
         }),
@@ -240,9 +247,9 @@ fn floods() -> Vec<Row> {
             Box::pin(async move {
                 let mut wire = attached(arena).await;
                 for _ in 0..100 {
-                    wire.writer.write_all(&frame(0x81, br#"{"operation":"nonsense"}"#).repeat(1000)).await.unwrap();
+                    wire.send(&frame(0x81, br#"{"operation":"nonsense"}"#).repeat(1000)).await;
                 }
-                wire.writer.write_all(&frame(0x82, b"echo so''und\r")).await.unwrap();
+                wire.send(&frame(0x82, b"echo so''und\r")).await;
                 if wire.sees("sound\r\n").await { "its echo".to_owned() } else { "nothing".to_owned() }
             })
         }),

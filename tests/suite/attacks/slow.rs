@@ -81,6 +81,7 @@ fn before() -> Vec<Row> {
                     arena.hasty.address, arena.hasty.key
                 );
                 stream.write_all(head.as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
                 let came = drip(stream, [b' '; 5000]).await;
                 // It may be told that the body did not arrive.
                 if came.starts_with("HTTP/1.1 400 ") { CUT.to_owned() } else { came }
@@ -91,6 +92,7 @@ fn before() -> Vec<Row> {
                 let mut stream = arena.hasty.dial().await;
                 let request = format!("GET /openapi.json HTTP/1.1\r\nHost: {}\r\n\r\n", arena.hasty.address);
                 stream.write_all(request.as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
                 match drip(stream, []).await.as_str() {
                     "HTTP/1.1 200 OK" => "its answer, then the end".to_owned(),
                     other => other.to_owned(),

@@ -110,6 +110,7 @@ impl Site {
     pub(crate) async fn raw(&self, request: &str) -> String {
         let mut stream = self.dial().await;
         stream.write_all(request.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
         let mut answer = Vec::new();
         let reading = stream.read_to_end(&mut answer);
         let _ = tokio::time::timeout(PATIENCE, reading).await.expect("the server ends the connection");

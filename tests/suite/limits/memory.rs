@@ -47,6 +47,7 @@ async fn ten_thousand_addresses_do_not_grow_the_process_past_the_bound() {
             })
             .collect();
         stream.write_all(requests.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
         let (mut answers, mut seen) = (Vec::new(), 0);
         while seen < BATCH {
             let mut chunk = [0; 16384];
