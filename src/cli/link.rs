@@ -74,7 +74,8 @@ impl Link {
         key.set_sensitive(true);
         headers.insert(AUTHORIZATION, key);
         let body = serde_json::to_vec(&body)?.into();
-        let request = Request { method: Method::POST, path_and_query: "/v1/sessions", headers, body };
+        let request =
+            Request { method: Method::POST, path_and_query: "/v1/sessions", headers, body, repeatable: false };
         let response = dialer
             .request(url, request)
             .await

@@ -3,6 +3,7 @@
 mod address;
 mod exchange;
 mod handshake;
+mod kept;
 mod stream;
 
 use std::io;
@@ -22,6 +23,7 @@ use crate::tls;
 
 use super::Failure;
 use crate::config::units::Authority;
+use kept::Kept;
 
 pub(crate) use exchange::{Reply, Request};
 pub(crate) use handshake::{WebSocketRefusal, WebSocketRequest};
@@ -51,6 +53,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 pub struct Dialer {
     tls: Arc<ClientConfig>,
     allow_private: bool,
+    kept: Kept,
 }
 
 impl Dialer {
@@ -68,7 +71,7 @@ impl Dialer {
             .with_root_certificates(roots(ca)?)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { tls: Arc::new(config), allow_private })
+        Ok(Self { tls: Arc::new(config), allow_private, kept: Kept::default() })
     }
 
     /// The same for a peer that does not speak HTTP: no protocol is offered in its handshake.
@@ -76,7 +79,7 @@ impl Dialer {
     pub(crate) fn without_alpn(self) -> Self {
         let mut config = ClientConfig::clone(&self.tls);
         config.alpn_protocols.clear();
-        Self { tls: Arc::new(config), ..self }
+        Self { tls: Arc::new(config), kept: Kept::default(), ..self }
     }
 
     /// Whether addresses that are not public may be dialled.

@@ -144,7 +144,8 @@ impl Jwks {
 async fn fetch(url: &config::Endpoint, dialer: &Dialer) -> Result<Vec<u8>, String> {
     let path_and_query = if url.path().is_empty() { "/" } else { url.path() };
     let headers = HeaderMap::new();
-    let request = Request { method: Method::GET, path_and_query, headers, body: bytes::Bytes::new() };
+    let request =
+        Request { method: Method::GET, path_and_query, headers, body: bytes::Bytes::new(), repeatable: false };
     let reply = timeout(FETCH, dialer.request(url.base(), request)).await;
     let reply = reply.map_err(|_| "no answer in time".to_owned())?.map_err(|failure| failure.detail)?;
     match reply.status {

@@ -52,7 +52,9 @@ impl ApiCall<'_> {
                 .detail("access_key_id or security_token has characters that no header field can hold")
         })?;
         let path_and_query = format!("{path}?{}", acs3::query_string(query));
-        let request = Request { method, path_and_query: &path_and_query, headers, body: Bytes::new() };
+        // A nonce is good for one call: what was carried out is not carried out again.
+        let request =
+            Request { method, path_and_query: &path_and_query, headers, body: Bytes::new(), repeatable: true };
         dialer.request(endpoint, request).await
     }
 }

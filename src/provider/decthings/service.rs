@@ -97,7 +97,8 @@ impl Service {
             (USER_AGENT, HeaderValue::from_static(AGENT)),
         ]);
         let path_and_query = format!("{}{path}", url.path());
-        let request = Request { method: Method::POST, path_and_query: &path_and_query, headers, body };
+        let request =
+            Request { method: Method::POST, path_and_query: &path_and_query, headers, body, repeatable: false };
         let reply = timeout(EXCHANGE, self.dialer.request(url.base(), request)).await;
         let reply = reply.unwrap_or_else(|_| Err(too_late(method)))?;
         if reply.status == StatusCode::TOO_MANY_REQUESTS {

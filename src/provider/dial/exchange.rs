@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use polytty_dialect::Code;
 
 use super::super::Failure;
+use super::kept::Link;
 use super::{Dialer, Stream, printable};
 use crate::config::units::{Authority, BaseUrl};
 
@@ -29,6 +30,9 @@ pub(crate) struct Request<'a> {
     pub(crate) path_and_query: &'a str,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// Whether no harm is done by sending it again when it is not known whether it has arrived (RFC 9110, section 9.2.2). Such
+    /// a request may go over a connection that an earlier one left, which the provider may close at that very moment.
+    pub(crate) repeatable: bool,
 }
 
 /// The whole answer, whatever its status.
@@ -40,43 +44,81 @@ pub(crate) struct Reply {
 }
 
 impl Dialer {
-    /// Sends one request over a connection of its own and reads the answer, at most 256 KiB. A redirect is not
-    /// followed: it leads away from the host that the configuration names.
+    /// Sends one request and reads the answer, at most 256 KiB. A redirect is not followed: it leads away from the host that
+    /// the configuration names.
     ///
     /// # Errors
     ///
     /// No connection, something that is no HTTP answer, one that is too long, or a redirect. Statuses from 400 on are
     /// no error here.
     pub(crate) async fn request(&self, base: &BaseUrl, request: Request<'_>) -> Result<Reply, Failure> {
-        let Request { method, path_and_query, headers, body } = request;
-        // RFC 9110, section 8.6: where a method has a meaning for content, its absence is told, too.
-        let is_empty_post = method == Method::POST && body.is_empty();
-        let mut outgoing = http::Request::new(Full::new(body));
-        *outgoing.method_mut() = method;
-        *outgoing.uri_mut() = path_and_query.parse().map_err(|_| unsendable())?;
-        *outgoing.headers_mut() = headers;
-        outgoing.headers_mut().insert(HOST, host_field(base.is_tls(), base.authority())?);
-        outgoing.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        if is_empty_post {
-            outgoing.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-
-        let stream = self.connect(base.is_tls(), base.authority()).await?;
-        let (mut sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
-        let exchange = async move {
-            let (head, body) = sender.send_request(outgoing).await.map_err(|e| broken(&e))?.into_parts();
-            if head.status.is_redirection() {
-                return Err(Failure::new(
-                    Code::ProviderRefused,
-                    "The provider answered with a redirect, which is not followed. Is its address configured right?",
-                )
-                .detail(format!("status {}", head.status.as_u16())));
+        let repeatable = request.repeatable;
+        let outgoing = outgoing(base, request)?;
+        if repeatable && let Some(link) = self.kept.take(base) {
+            match self.exchange(base, link, outgoing.clone(), true).await {
+                Err(Unanswered::Silent(_)) => {}
+                Err(Unanswered::Wrong(failure)) => return Err(failure),
+                Ok(reply) => return Ok(reply),
             }
-            let body = Limited::new(body, MAX_BODY).collect().await.map_err(unreadable)?.to_bytes();
-            Ok(Reply { status: head.status, headers: head.headers, body })
-        };
-        beside(connection, exchange).await
+        }
+        let stream = self.connect(base.is_tls(), base.authority()).await?;
+        let (sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
+        let driver = tokio::spawn(async move { drop(connection.await) }).abort_handle();
+        self.exchange(base, Link { sender, driver }, outgoing, repeatable).await.map_err(
+            |unanswered| match unanswered {
+                Unanswered::Silent(failure) | Unanswered::Wrong(failure) => failure,
+            },
+        )
     }
+
+    /// One request over a connection, which is kept when it is done with it and `keep` says so.
+    async fn exchange(
+        &self,
+        base: &BaseUrl,
+        mut link: Link,
+        outgoing: http::Request<Full<Bytes>>,
+        keep: bool,
+    ) -> Result<Reply, Unanswered> {
+        let answer = link.sender.send_request(outgoing).await.map_err(|e| Unanswered::Silent(broken(&e)))?;
+        let (head, body) = answer.into_parts();
+        if head.status.is_redirection() {
+            let message =
+                "The provider answered with a redirect, which is not followed. Is its address configured right?";
+            let failure = Failure::new(Code::ProviderRefused, message);
+            return Err(Unanswered::Wrong(failure.detail(format!("status {}", head.status.as_u16()))));
+        }
+        let body = Limited::new(body, MAX_BODY).collect().await.map_err(|e| Unanswered::Wrong(unreadable(e)))?;
+        if keep {
+            self.kept.keep(base, link);
+        }
+        Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes() })
+    }
+}
+
+/// Why there is no answer.
+enum Unanswered {
+    /// Nothing came that is one.
+    Silent(Failure),
+    /// It cannot be used.
+    Wrong(Failure),
+}
+
+fn outgoing(base: &BaseUrl, request: Request<'_>) -> Result<http::Request<Full<Bytes>>, Failure> {
+    let Request { method, path_and_query, headers, body, repeatable } = request;
+    // RFC 9110, section 8.6: where a method has a meaning for content, its absence is told, too.
+    let is_empty_post = method == Method::POST && body.is_empty();
+    let mut outgoing = http::Request::new(Full::new(body));
+    *outgoing.method_mut() = method;
+    *outgoing.uri_mut() = path_and_query.parse().map_err(|_| unsendable())?;
+    *outgoing.headers_mut() = headers;
+    outgoing.headers_mut().insert(HOST, host_field(base.is_tls(), base.authority())?);
+    if !repeatable {
+        outgoing.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if is_empty_post {
+        outgoing.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    Ok(outgoing)
 }
 
 /// A client whose memory per connection is bounded.
@@ -157,12 +199,21 @@ mod tests {
         (base, served)
     }
 
-    async fn get(base: &BaseUrl) -> Result<Reply, Failure> {
+    async fn get_by(dialer: &Dialer, base: &BaseUrl, repeatable: bool) -> Result<Reply, Failure> {
         let mut headers = HeaderMap::new();
         headers.insert("x-token", HeaderValue::from_static("hush"));
-        let request =
-            Request { method: Method::GET, path_and_query: "/a%2Fb?Token=s3cret", headers, body: Bytes::new() };
-        Dialer::new(None, true).unwrap().request(base, request).await
+        let request = Request {
+            method: Method::GET,
+            path_and_query: "/a%2Fb?Token=s3cret",
+            headers,
+            body: Bytes::new(),
+            repeatable,
+        };
+        dialer.request(base, request).await
+    }
+
+    async fn get(base: &BaseUrl) -> Result<Reply, Failure> {
+        get_by(&Dialer::new(None, true).unwrap(), base, false).await
     }
 
     #[tokio::test]
@@ -206,5 +257,69 @@ mod tests {
             let told = format!("{failure:?}");
             assert!(!told.contains("s3cret") && !told.contains("hush"), "{told}");
         }
+    }
+
+    /// Serves connections one after the other, each with as many answers as `answers` says, and tells how many requests came
+    /// over each. Behind its last answer it reads one more request, and closes without a word.
+    async fn busy_server(answers: Vec<usize>) -> (BaseUrl, JoinHandle<Vec<usize>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let served = tokio::spawn(async move {
+            let mut came = Vec::new();
+            for answers in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut requests = 0;
+                let mut head = Vec::new();
+                while let Ok(byte) = stream.read_u8().await {
+                    head.push(byte);
+                    if head.ends_with(b"\r\n\r\n") {
+                        head.clear();
+                        requests += 1;
+                        if requests > answers {
+                            break;
+                        }
+                        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await.unwrap();
+                    }
+                }
+                came.push(requests);
+            }
+            came
+        });
+        (base, served)
+    }
+
+    #[tokio::test]
+    async fn what_may_be_repeated_goes_over_the_connection_before_and_over_a_new_one_where_that_is_silent() {
+        let (base, served) = busy_server(vec![2, 9]).await;
+        let dialer = Dialer::new(None, true).unwrap();
+        for _ in 0..4 {
+            assert_eq!(get_by(&dialer, &base, true).await.unwrap().body, "hi");
+        }
+        drop(dialer);
+        assert_eq!(served.await.unwrap(), [3, 2]);
+    }
+
+    #[tokio::test]
+    async fn what_may_not_be_repeated_has_a_connection_of_its_own_and_is_sent_once() {
+        let (base, served) = busy_server(vec![1, 1, 0]).await;
+        let dialer = Dialer::new(None, true).unwrap();
+        for _ in 0..2 {
+            assert_eq!(get_by(&dialer, &base, false).await.unwrap().body, "hi");
+        }
+        assert_eq!(get_by(&dialer, &base, false).await.unwrap_err().code, Code::ProviderUnavailable);
+        assert_eq!(served.await.unwrap(), [1, 1, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_nobody_has_used_for_long_is_used_no_more() {
+        let (base, served) = busy_server(vec![9, 9]).await;
+        let dialer = Dialer::new(None, true).unwrap();
+        get_by(&dialer, &base, true).await.unwrap();
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(11)).await;
+        tokio::time::resume();
+        get_by(&dialer, &base, true).await.unwrap();
+        drop(dialer);
+        assert_eq!(served.await.unwrap(), [1, 1]);
     }
 }

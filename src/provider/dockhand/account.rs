@@ -69,7 +69,7 @@ impl Account {
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             }
             let body = body.clone().unwrap_or_default();
-            let request = Request { method: Method::POST, path_and_query, headers, body };
+            let request = Request { method: Method::POST, path_and_query, headers, body, repeatable: false };
             let reply = self.dialer.request(&self.url, request).await?;
             if reply.status != StatusCode::UNAUTHORIZED || stale.is_some() || !self.can_renew() {
                 return Ok(reply);
@@ -171,7 +171,8 @@ impl Account {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = json!({ "username": username, "password": password.expose(), "provider": provider });
         let body = Bytes::from(body.to_string());
-        let request = Request { method: Method::POST, path_and_query: "/api/auth/login", headers, body };
+        let request =
+            Request { method: Method::POST, path_and_query: "/api/auth/login", headers, body, repeatable: false };
         let reply = self.dialer.request(&self.url, request).await?;
         let body: Body = serde_json::from_slice(&reply.body).unwrap_or_default();
         let status = reply.status.as_u16();

@@ -170,7 +170,7 @@ impl Access {
             headers.insert("x-client-id", secret_header(&client.id)?);
             headers.insert("x-client-secret", secret_header(client.secret.expose())?);
         }
-        let request = Request { method, path_and_query: &path, headers, body: Bytes::new() };
+        let request = Request { method, path_and_query: &path, headers, body: Bytes::new(), repeatable: false };
         let reply = timeout(CALL, service.dialer.request(api_url, request)).await.map_err(|_| refusal::late())??;
         Ok(refusal::read(&reply))
     }
@@ -205,7 +205,7 @@ impl Service {
     ) -> Result<Reply, Failure> {
         let mut headers = plain_headers();
         headers.insert(AUTHORIZATION, token.header()?);
-        let request = Request { method, path_and_query: path, headers, body };
+        let request = Request { method, path_and_query: path, headers, body, repeatable: false };
         let sent = self.dialer.request(&self.settings.gateway_url, request);
         timeout(within, sent).await.map_err(|_| refusal::late())?
     }

@@ -1,0 +1,70 @@
+//! Connections that one exchange is done with and another one may use: a call of an API is a fraction of what a connection and
+//! its handshake cost.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1::SendRequest;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::config::units::BaseUrl;
+
+/// How long a connection is kept that nobody uses. Load balancers close theirs after 15 s at the earliest.
+const MOST_IDLE: Duration = Duration::from_secs(10);
+
+/// How many are kept at once.
+const MOST_KEPT: usize = 8;
+
+/// The connections that a dialer keeps.
+#[derive(Clone, Default)]
+pub(super) struct Kept(Arc<Mutex<VecDeque<Idle>>>);
+
+struct Idle {
+    base: BaseUrl,
+    since: Instant,
+    link: Link,
+}
+
+/// An HTTP connection, which a task of its own drives; gone when this is dropped.
+pub(super) struct Link {
+    pub(super) sender: SendRequest<Full<Bytes>>,
+    pub(super) driver: AbortHandle,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Kept {
+    /// A connection to `base`, if there is one: the one that was used last.
+    pub(super) fn take(&self, base: &BaseUrl) -> Option<Link> {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|one| one.since.elapsed() < MOST_IDLE && !one.link.sender.is_closed());
+        let at = idle.iter().rposition(|one| one.base == *base && one.link.sender.is_ready())?;
+        idle.remove(at).map(|one| one.link)
+    }
+
+    /// Keeps a connection whose last answer was read whole. At the bound the oldest one makes room.
+    pub(super) fn keep(&self, base: &BaseUrl, link: Link) {
+        if !link.sender.is_closed() {
+            let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() >= MOST_KEPT {
+                idle.pop_front();
+            }
+            idle.push_back(Idle { base: base.clone(), since: Instant::now(), link });
+        }
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").finish_non_exhaustive()
+    }
+}
