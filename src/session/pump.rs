@@ -124,6 +124,8 @@ pub(super) struct Pump<'a> {
     /// When the client is given a fresh resume link.
     renewal: Option<Instant>,
     alarm: Pin<Box<Sleep>>,
+    /// Whether a deadline has moved since the alarm was set.
+    moved: bool,
 }
 
 impl<'a> Pump<'a> {
@@ -167,6 +169,7 @@ impl<'a> Pump<'a> {
             farewell: None,
             renewal: None,
             alarm: Box::pin(tokio::time::sleep_until(now)),
+            moved: true,
         };
         pump.record();
         if pump.task.settings.screen == ScreenPolicy::Always {
@@ -261,14 +264,13 @@ impl<'a> Pump<'a> {
         self.renewal = None;
         self.detached = Instant::now();
         self.task.session.record.set_state(State::Detached);
-        // The clock must look at the new deadline.
-        self.alarm.as_mut().reset(self.detached);
+        self.moved = true;
         None
     }
 
     /// The deadlines. One timer serves all of them; it looks again when it was set for what has since moved.
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        while self.alarm.as_mut().poll(cx).is_ready() {
+        while std::mem::take(&mut self.moved) || self.alarm.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             if self.renewal.is_some_and(|at| at <= now) {
                 self.renew();

@@ -87,8 +87,7 @@ impl Pump<'_> {
         self.upstream.attended(true);
         let now = Instant::now();
         (self.active, self.over_since) = (now, now);
-        // The clock must look at what is due now.
-        self.alarm.as_mut().reset(now);
+        self.moved = true;
     }
 
     /// Gives the client a fresh resume link, before the one that it has runs out.

@@ -38,8 +38,7 @@ impl Pump<'_> {
             self.farewell = Some(farewell);
             self.renewal = None;
             self.detached = Instant::now();
-            // The clock must look at the new deadline.
-            self.alarm.as_mut().reset(self.detached);
+            self.moved = true;
         }
         if self.client.is_some() {
             return Poll::Ready(ending);
@@ -51,7 +50,7 @@ impl Pump<'_> {
         }
         self.farewell = None;
         self.detached = Instant::now();
-        self.alarm.as_mut().reset(self.detached);
+        self.moved = true;
         Poll::Pending
     }
 }

@@ -171,8 +171,7 @@ impl Pump<'_> {
             self.upstream.resize(shorter);
             let until = Instant::now() + NUDGE;
             self.nudged = Some(until);
-            // The clock must look at the new deadline.
-            self.alarm.as_mut().reset(Instant::now());
+            self.moved = true;
         }
     }
 
