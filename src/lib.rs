@@ -27,3 +27,6 @@ pub mod session;
 pub mod socket;
 pub mod ticket;
 mod tls;
+
+#[cfg(feature = "fuzzing")]
+pub use tls::fuzz as tls_fuzz;

@@ -6,6 +6,9 @@
 
 mod end;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
+
 #[cfg(test)]
 mod tests;
 
