@@ -113,6 +113,11 @@ impl<S: fmt::Debug, C> fmt::Debug for TlsStream<S, C> {
 }
 
 impl<S, C: End> TlsStream<S, C> {
+    /// What it is over.
+    pub(crate) fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     /// What was agreed upon.
     pub(crate) fn state(&self) -> &CommonState {
         &self.connection

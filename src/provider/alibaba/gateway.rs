@@ -42,6 +42,7 @@ enum Meaning {
     UnknownCall,
     NoTarget,
     TargetNotReady,
+    Repeated,
     OutOfOrder,
     Refused,
 }
@@ -133,6 +134,10 @@ impl ApiError {
             Meaning::TargetNotReady => {
                 (Code::ProviderNotRunning, format!("{name} opens no terminal there: the target is not running."))
             }
+            // A call is sent again only where a connection that was kept ended without an answer.
+            Meaning::Repeated => {
+                (Code::ProviderUnavailable, format!("The answer of {name} was lost on the way. Try again."))
+            }
             Meaning::OutOfOrder => (Code::ProviderUnavailable, format!("{name} is out of order.")),
             Meaning::Refused => (Code::ProviderRefused, format!("{name} refused to open a terminal.")),
         };
@@ -143,9 +148,8 @@ impl ApiError {
         // The gateway names its own troubles with statuses that would mislead: 404 for a key, 400 for a flood.
         let by_code = match self.code.split('.').next().unwrap_or_default() {
             "Throttling" => Meaning::Throttled,
-            "SignatureDoesNotMatch" | "IncompleteSignature" | "SignatureNonceUsed" | "InvalidSignature" => {
-                Meaning::Signature
-            }
+            "SignatureDoesNotMatch" | "IncompleteSignature" | "InvalidSignature" => Meaning::Signature,
+            "SignatureNonceUsed" => Meaning::Repeated,
             "InvalidAccessKeyId" | "InvalidAccessKey" => Meaning::AccessKey,
             "InvalidSecurityToken" | "MissingSecurityToken" => Meaning::Token,
             "InvalidTimeStamp" => Meaning::Clock,

@@ -13,7 +13,7 @@ use polytty_dialect::Code;
 
 use super::super::Failure;
 use super::kept::Link;
-use super::{Dialer, Stream, printable};
+use super::{DialError, Dialer, Stream, UNANSWERED, printable};
 use crate::config::units::{Authority, BaseUrl};
 
 /// The longest answer that is read, in bytes.
@@ -62,6 +62,9 @@ impl Dialer {
             }
         }
         let stream = self.connect(base.is_tls(), base.authority()).await?;
+        if repeatable {
+            stream.give_up_after(UNANSWERED).map_err(DialError::Connect)?;
+        }
         let (sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
         let driver = tokio::spawn(async move { drop(connection.await) }).abort_handle();
         self.exchange(base, Link { sender, driver }, outgoing, repeatable).await.map_err(

@@ -30,6 +30,12 @@ struct Idle {
     link: Link,
 }
 
+impl Idle {
+    fn is_good(&self) -> bool {
+        self.since.elapsed() < MOST_IDLE && !self.link.sender.is_closed()
+    }
+}
+
 /// An HTTP connection, which a task of its own drives; gone when this is dropped.
 pub(super) struct Link {
     pub(super) sender: SendRequest<Full<Bytes>>,
@@ -46,7 +52,7 @@ impl Kept {
     /// A connection to `base`, if there is one: the one that was used last.
     pub(super) fn take(&self, base: &BaseUrl) -> Option<Link> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|one| one.since.elapsed() < MOST_IDLE && !one.link.sender.is_closed());
+        idle.retain(Idle::is_good);
         let at = idle.iter().rposition(|one| one.base == *base && one.link.sender.is_ready())?;
         idle.remove(at).map(|one| one.link)
     }
@@ -59,6 +65,13 @@ impl Kept {
                 idle.pop_front();
             }
             idle.push_back(Idle { base: base.clone(), since: Instant::now(), link });
+            let kept = Arc::downgrade(&self.0);
+            tokio::spawn(async move {
+                tokio::time::sleep(MOST_IDLE).await;
+                if let Some(kept) = kept.upgrade() {
+                    kept.lock().unwrap_or_else(PoisonError::into_inner).retain(Idle::is_good);
+                }
+            });
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -16,6 +19,21 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     /// TLS, verified. Boxed, being many times the size of the other.
     Tls(Box<ClientStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Has the connection fail when what was sent has had no sign of arrival for so long (RFC 5482; Linux only).
+    pub(super) fn give_up_after(&self, wait: Duration) -> io::Result<()> {
+        let tcp = match self {
+            Self::Tcp(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref(),
+        };
+        #[cfg(target_os = "linux")]
+        SockRef::from(tcp).set_tcp_user_timeout(Some(wait))?;
+        #[cfg(not(target_os = "linux"))]
+        let _ = (tcp, wait);
+        Ok(())
+    }
 }
 
 macro_rules! forward {
