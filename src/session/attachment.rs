@@ -1,11 +1,14 @@
 //! One client at a session: its socket, its dialect, and how far it has got.
 
 use std::future::poll_fn;
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use polytty_dialect::{ClientDialect, Code, Exit, HEADROOM, Kind, Outbox, Resume, Role, ServerEvent, Size};
+use polytty_dialect::{
+    ClientDialect, ClientEvent, Code, Exit, HEADROOM, Kind, Message, Outbox, Resume, Role, ServerEvent, Size,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
@@ -14,7 +17,7 @@ use super::questions::Questions;
 use super::{Ending, SessionId};
 use crate::limit::InputPace;
 use crate::provider::Failure;
-use crate::socket::{DRAIN, Incoming, Socket};
+use crate::socket::{DRAIN, Incoming, MIN_MESSAGE, Socket};
 use crate::ticket::Hash;
 
 /// Bytes of output that may be under way to a client that acknowledges.
@@ -71,6 +74,16 @@ pub struct Arrival {
     pub owner: Option<Arc<str>>,
 }
 
+/// What reading a client came to.
+pub(super) enum Heard {
+    /// What its last message means.
+    Event(ClientEvent),
+    /// It broke its dialect.
+    Bad(&'static str),
+    /// It is gone, or has to go.
+    Over(Incoming),
+}
+
 /// What shows that a client has got the resume link it was sent last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unconfirmed {
@@ -124,6 +137,40 @@ impl Attachment {
         self.socket.poll_idle(cx);
         let _ = self.socket.poll_flushed(cx);
         Poll::Pending
+    }
+
+    /// Reads its messages where they lie, and appends what was typed to `input`: until one means something else, it may not be
+    /// read any more, or what `taken` counts comes to `most`. At least one is read, whatever that is.
+    pub(super) fn poll_input(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut Vec<u8>,
+        taken: &mut usize,
+        most: usize,
+    ) -> Poll<Heard> {
+        let Self { socket, dialect, pace, heard, .. } = self;
+        let mut last = None;
+        let over = ready!(socket.poll_each(cx, |kind, payload| {
+            *taken += payload.len().max(MIN_MESSAGE);
+            *heard = true;
+            let is_held = pace.as_mut().is_some_and(|pace| {
+                pace.spend(payload.len());
+                pace.is_held()
+            });
+            match dialect.decode(Message { kind, payload }, input) {
+                Ok(ClientEvent::Input) if !is_held && *taken < most => ControlFlow::Continue(()),
+                decoded => {
+                    last = Some(decoded);
+                    ControlFlow::Break(())
+                }
+            }
+        }));
+        Poll::Ready(match (last, over) {
+            (Some(Ok(event)), _) => Heard::Event(event),
+            (Some(Err(bad)), _) => Heard::Bad(bad.reason),
+            (None, Some(over)) => Heard::Over(over),
+            (None, None) => Heard::Event(ClientEvent::Input),
+        })
     }
 
     /// Counts a message of it that was read.
@@ -319,10 +366,10 @@ impl Attachment {
 
     /// Writes what is queued, answers first. Ready when the client's side is free for output.
     pub(super) fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        std::task::ready!(self.socket.poll_flushed(cx));
+        ready!(self.socket.poll_flushed(cx));
         while !self.backlog.is_empty() && self.socket.failure().is_none() {
             self.send_backlog();
-            std::task::ready!(self.socket.poll_flushed(cx));
+            ready!(self.socket.poll_flushed(cx));
         }
         if self.replies.is_empty() {
             return Poll::Ready(());

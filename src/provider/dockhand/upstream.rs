@@ -1,13 +1,14 @@
 //! An open terminal at Dockhand.
 
 use std::future::poll_fn;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use polytty_dialect::dockhand::{Dockhand, Form};
-use polytty_dialect::{Code, Exit, Message, Outbox, Size, UpstreamDialect, UpstreamEvent};
+use polytty_dialect::{BadMessage, Code, Exit, Message, Outbox, Size, UpstreamDialect, UpstreamEvent};
 use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
 
 use super::super::dial::Stream;
@@ -183,11 +184,15 @@ impl DockhandUpstream {
             }
         };
         let start = output.len();
-        match self.dialect.decode(Message { kind, payload: &payload }, output) {
-            Ok(UpstreamEvent::Output) => {
-                self.heard(&output[start..]);
-                None
-            }
+        let decoded = self.dialect.decode(Message { kind, payload: &payload }, output);
+        self.heard(&output[start..]);
+        self.meaning(decoded, payload.len())
+    }
+
+    /// What a message of this length means to the session; `None` when it is output, or nothing.
+    fn meaning(&mut self, decoded: Result<UpstreamEvent, BadMessage>, length: usize) -> Option<Happened> {
+        match decoded {
+            Ok(UpstreamEvent::Output) => None,
             Ok(UpstreamEvent::Ignored) => {
                 self.ignored += 1;
                 None
@@ -202,7 +207,7 @@ impl DockhandUpstream {
             }
             Err(bad) => {
                 let words = "Dockhand sent something that is not its own protocol; the terminal was closed.";
-                Some(lost(words, format!("{bad}: a message of {} bytes", payload.len())))
+                Some(lost(words, format!("{bad}: a message of {length} bytes")))
             }
         }
     }
@@ -341,12 +346,27 @@ impl Upstream for DockhandUpstream {
         // What was taken counts, not what it meant: messages without output are no way around the budget.
         let (mut taken, mut is_busy) = (0, false);
         while taken < budget {
-            let Poll::Ready(incoming) = self.socket.poll_recv(cx) else { break };
-            is_busy = true;
-            if let Incoming::Message(_, payload) = &incoming {
+            let Self { socket, dialect, .. } = self;
+            let (start, mut last) = (output.len(), None);
+            let came = socket.poll_each(cx, |kind, payload| {
                 taken += payload.len().max(MIN_MESSAGE);
-            }
-            if let Some(happened) = self.take(incoming, output) {
+                match dialect.decode(Message { kind, payload }, output) {
+                    Ok(UpstreamEvent::Output) if taken < budget => ControlFlow::Continue(()),
+                    decoded => {
+                        last = Some((decoded, payload.len()));
+                        ControlFlow::Break(())
+                    }
+                }
+            });
+            let Poll::Ready(over) = came else { break };
+            is_busy = true;
+            self.heard(&output[start..]);
+            let happened = match (last, over) {
+                (Some((decoded, length)), _) => self.meaning(decoded, length),
+                (None, Some(over)) => self.take(over, output),
+                (None, None) => None,
+            };
+            if let Some(happened) = happened {
                 return Poll::Ready(happened);
             }
         }

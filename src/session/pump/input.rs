@@ -2,13 +2,13 @@
 
 use std::task::{Context, Poll};
 
-use polytty_dialect::{ClientEvent, Code, Message, ServerEvent, Size};
+use polytty_dialect::{ClientEvent, Code, ServerEvent, Size};
 use tokio::time::Instant;
 
 use super::{Pump, TURN, with_scratch};
 use crate::session::Ending;
-use crate::session::attachment::BEYOND;
-use crate::socket::{Incoming, MIN_MESSAGE};
+use crate::session::attachment::{BEYOND, Heard};
+use crate::socket::Incoming;
 
 /// What reading the client came to.
 enum Read {
@@ -106,34 +106,33 @@ impl Pump<'_> {
             if client.poll_unheld(cx).is_pending() {
                 break Read::Wait;
             }
-            let Poll::Ready(incoming) = client.socket().poll_recv(cx) else { break Read::Wait };
-            let (kind, payload) = match incoming {
-                Incoming::Message(kind, payload) => (kind, payload),
-                Incoming::Closed(None | Some(1000)) if !client.dialect().has_close() => break Read::End,
-                left => break Read::Left(left),
+            // What is typed behind a size is told apart from what is typed before it.
+            let most = if latest.is_some() { 0 } else { TURN };
+            let Poll::Ready(heard) = client.poll_input(cx, input, taken, most) else { break Read::Wait };
+            let event = match heard {
+                Heard::Event(event) => event,
+                Heard::Bad(why) => break Read::Bad(why),
+                Heard::Over(Incoming::Closed(None | Some(1000))) if !client.dialect().has_close() => break Read::End,
+                Heard::Over(how) => break Read::Left(how),
             };
-            *taken += payload.len().max(MIN_MESSAGE);
-            client.spend(payload.len());
-            client.hear();
-            match client.dialect().decode(Message { kind, payload: &payload }, input) {
-                Ok(ClientEvent::Input) => {
+            match event {
+                ClientEvent::Input => {
                     if latest.is_some_and(|(_, at)| at < input.len()) {
                         break Read::More;
                     }
                 }
-                Ok(ClientEvent::Resize { size, clamped }) => {
+                ClientEvent::Resize { size, clamped } => {
                     latest = Some((size, input.len()));
                     if clamped {
                         client.reply(&ServerEvent::Size(size));
                     }
                 }
-                Ok(ClientEvent::Eof) => break Read::Eof,
-                Ok(ClientEvent::Close) => break Read::End,
-                Ok(ClientEvent::Ping(id)) => client.reply(&ServerEvent::Pong(&id)),
-                Ok(ClientEvent::Ignored) => self.task.metrics.ignored_client(1),
-                Ok(ClientEvent::Ack(offset)) if client.ack(offset) => {}
-                Ok(ClientEvent::Ack(_)) => break Read::Bad(BEYOND),
-                Err(bad) => break Read::Bad(bad.reason),
+                ClientEvent::Eof => break Read::Eof,
+                ClientEvent::Close => break Read::End,
+                ClientEvent::Ping(id) => client.reply(&ServerEvent::Pong(&id)),
+                ClientEvent::Ignored => self.task.metrics.ignored_client(1),
+                ClientEvent::Ack(offset) if client.ack(offset) => {}
+                ClientEvent::Ack(_) => break Read::Bad(BEYOND),
             }
         };
         self.task.metrics.ignored_client(client.newly_ignored_fields());

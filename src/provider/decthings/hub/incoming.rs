@@ -1,77 +1,110 @@
 //! What the service says: replies, output, ends.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use polytty_dialect::decthings::{Call, ErrorCode, Incoming, Launch, Refusal, Reply};
+use polytty_dialect::decthings::{Call, ErrorCode, ExitReason, Incoming, Launch, Refusal, Reply};
 use polytty_dialect::{BadMessage, Code};
 use tokio::time::Instant;
 
 use super::super::words;
-use super::connection::What;
-use super::link::Link;
+use super::connection::{Connection, What};
+use super::link::{Link, TURN};
 use super::terminal::{Doing, Heard, Subscription, Terminal};
 use super::{EXIT_WITHIN, Hub, Order, PostedCall};
 use crate::provider::Failure;
 use crate::provider::leftovers::Leftover;
+use crate::socket::{self, MIN_MESSAGE};
 
 const LAUNCH: &str = "launchTerminalSession";
 const SUBSCRIBE: &str = "subscribeToEvents";
 
+/// A message that is more than output.
+enum Said {
+    /// The terminal of this key has ended.
+    Exit(u64, ExitReason),
+    Reply(u32, Result<Reply, BadMessage>),
+    /// No message of the protocol.
+    Nonsense(String),
+}
+
 impl Hub {
-    /// Takes one message.
+    /// Reads messages where they lie until one is more than output, a session has yet to take its own, or so much was read that
+    /// others have their turn; `taken` is what it weighs. Ready with how the connection ended, if it did.
     ///
     /// # Errors
     ///
-    /// The message breaks the protocol, and with it the connection.
-    pub(super) fn take(&mut self, message: &[u8]) -> Result<(), BadMessage> {
-        let Link::Up(connection) = &mut self.link else { return Ok(()) };
-        let incoming = connection.events.read(message)?;
-        if !matches!(incoming, Incoming::Ignored) {
-            self.outage.since = None;
-        }
-        match incoming {
-            Incoming::Data { session, bytes } => match self.by_id.get(&*session) {
-                Some(&key) => self.data(key, bytes),
-                None => {
-                    let kept = connection.launches > 0 && connection.early.data(&session, bytes);
-                    connection.ignored += u64::from(!kept);
+    /// A message breaks the protocol, and with it the connection: which one.
+    pub(super) fn poll_messages(
+        &mut self,
+        cx: &mut Context<'_>,
+        taken: &mut usize,
+    ) -> Poll<Result<Option<socket::Incoming>, String>> {
+        let Self { link: Link::Up(connection), by_id, terminals, choked, outage, .. } = self else {
+            return Poll::Ready(Ok(None));
+        };
+        let Connection { socket, events, early, launches, ignored, .. } = &mut **connection;
+        let mut said = None;
+        let over = ready!(socket.poll_each(cx, |_, payload| {
+            *taken += payload.len().max(MIN_MESSAGE);
+            let incoming = match events.read(payload) {
+                Ok(incoming) => incoming,
+                Err(bad) => {
+                    said = Some(Said::Nonsense(format!("{bad}: a message of {} bytes", payload.len())));
+                    return ControlFlow::Break(());
                 }
-            },
-            Incoming::Exit { session, reason } => match self.by_id.get(&*session) {
-                Some(&key) => self.exit(key, words::ended(reason)),
-                None => {
-                    let kept = connection.launches > 0 && connection.early.exit(&session, reason);
-                    connection.ignored += u64::from(!kept);
-                }
-            },
-            Incoming::Reply(id, reply) => match connection.answered(id) {
-                Some(what) => self.reply(what, reply),
-                None => {
-                    if connection.was_overdue(id) {
-                        self.late(reply);
-                    } else {
-                        connection.ignored += 1;
+            };
+            if !matches!(incoming, Incoming::Ignored) {
+                outage.since = None;
+            }
+            match incoming {
+                Incoming::Data { session, bytes } => match by_id.get(&*session) {
+                    Some(key) => {
+                        if terminals.get_mut(key).is_some_and(|terminal| terminal.output(bytes)) {
+                            *choked = Some(*key);
+                            return ControlFlow::Break(());
+                        }
                     }
+                    None => {
+                        let kept = *launches > 0 && early.data(&session, bytes);
+                        *ignored += u64::from(!kept);
+                    }
+                },
+                Incoming::Exit { session, reason } => match by_id.get(&*session) {
+                    Some(&key) => {
+                        said = Some(Said::Exit(key, reason));
+                        return ControlFlow::Break(());
+                    }
+                    None => {
+                        let kept = *launches > 0 && early.exit(&session, reason);
+                        *ignored += u64::from(!kept);
+                    }
+                },
+                Incoming::Reply(id, reply) => {
+                    said = Some(Said::Reply(id, reply));
+                    return ControlFlow::Break(());
                 }
-            },
-            Incoming::Ignored => connection.ignored += 1,
+                Incoming::Ignored => *ignored += 1,
+            }
+            if *taken < TURN { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        }));
+        match said {
+            None => {}
+            Some(Said::Exit(key, reason)) => self.exit(key, words::ended(reason)),
+            Some(Said::Reply(id, reply)) => self.replied(id, reply),
+            Some(Said::Nonsense(what)) => return Poll::Ready(Err(what)),
         }
-        Ok(())
+        Poll::Ready(Ok(over))
     }
 
-    fn data(&mut self, key: u64, bytes: &[u8]) {
-        let Some(terminal) = self.terminals.get_mut(&key) else { return };
-        if terminal.end_by.is_some() {
-            return;
-        }
-        if terminal.cut_since.is_some() {
-            terminal.tell_gap(Instant::now());
-        }
-        let Some(line) = &terminal.line else { return };
-        line.deliver(bytes);
-        if line.is_choked() {
-            self.choked = Some(key);
+    fn replied(&mut self, id: u32, reply: Result<Reply, BadMessage>) {
+        let Link::Up(connection) = &mut self.link else { return };
+        match connection.answered(id) {
+            Some(what) => self.reply(what, reply),
+            None if connection.was_overdue(id) => self.late(reply),
+            None => connection.ignored += 1,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use polytty_dialect::Code;
@@ -16,10 +16,10 @@ use super::terminal::{Doing, Subscription};
 use super::{Hub, Posted, PostedCall};
 use crate::provider::dial::Stream;
 use crate::provider::{BoxFuture, Failure};
-use crate::socket::{Incoming, MIN_MESSAGE, Socket};
+use crate::socket::{Incoming, Socket};
 
 /// Bytes that are read before others have their turn.
-const TURN: usize = 256 << 10;
+pub(super) const TURN: usize = 256 << 10;
 
 /// The wait before a connection is made anew: so long at first, doubled each time up to the second.
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
@@ -128,18 +128,13 @@ impl Hub {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let (why, broken) = match std::task::ready!(connection.socket.poll_recv(cx)) {
-                Incoming::Message(_, payload) => {
-                    taken += payload.len().max(MIN_MESSAGE);
-                    match self.take(&payload) {
-                        Ok(()) => continue,
-                        Err(bad) => (format!("{bad}: a message of {} bytes", payload.len()), true),
-                    }
-                }
-                Incoming::Closed(code) => (format!("closed with {}", code.unwrap_or(1005)), false),
-                Incoming::Ended => ("ended without a Close".to_owned(), false),
-                Incoming::Broken(_, why) => (why.to_owned(), true),
-                Incoming::Lost(why) => (why, false),
+            let (why, broken) = match ready!(self.poll_messages(cx, &mut taken)) {
+                Ok(None | Some(Incoming::Message(..))) => continue,
+                Err(what) => (what, true),
+                Ok(Some(Incoming::Closed(code))) => (format!("closed with {}", code.unwrap_or(1005)), false),
+                Ok(Some(Incoming::Ended)) => ("ended without a Close".to_owned(), false),
+                Ok(Some(Incoming::Broken(_, why))) => (why.to_owned(), true),
+                Ok(Some(Incoming::Lost(why))) => (why, false),
             };
             self.cut(&why, broken);
             return Poll::Ready(());

@@ -89,6 +89,19 @@ impl Terminal {
         }
     }
 
+    /// Hands output to the session. Whether that has so much to take that no more should be read.
+    pub(super) fn output(&mut self, bytes: &[u8]) -> bool {
+        if self.end_by.is_some() {
+            return false;
+        }
+        if self.cut_since.is_some() {
+            self.tell_gap(Instant::now());
+        }
+        let Some(line) = &self.line else { return false };
+        line.deliver(bytes);
+        line.is_choked()
+    }
+
     /// Whether somebody waits for it to come back.
     pub(super) fn is_missed(&self) -> bool {
         self.events != Subscription::Live && self.end_by.is_none() && self.line.as_ref().is_some_and(Line::attended)

@@ -1,9 +1,10 @@
 //! Bytes between the connection and the lines.
 
+use std::ops::ControlFlow;
 use std::task::{Context, Poll};
 
-use polytty_dialect::oblien::{Event, MAX_INPUT, decode, input, resize};
-use polytty_dialect::{Code, Message};
+use polytty_dialect::oblien::{Event, MAX_INPUT, TerminalId, decode, input, resize};
+use polytty_dialect::{Code, Exit, Message};
 use tokio::time::Instant;
 
 use super::{Hub, Link};
@@ -56,36 +57,41 @@ impl Hub {
         }
         let (mut taken, now) = (0, Instant::now());
         while taken < TURN {
-            let Link::Open(socket) = &mut self.link else { return true };
-            let Poll::Ready(incoming) = socket.poll_recv(cx) else { return taken > 0 };
-            match incoming {
-                Incoming::Message(kind, payload) => {
-                    taken += payload.len().max(MIN_MESSAGE);
-                    self.take(Message { kind, payload: &payload }, now);
+            let Self { link: Link::Open(socket), owners, terminals, strangers, ignored, .. } = self else {
+                return true;
+            };
+            let mut exited = None;
+            let came = socket.poll_each(cx, |kind, payload| {
+                taken += payload.len().max(MIN_MESSAGE);
+                match decode(Message { kind, payload }) {
+                    Event::Output(id, bytes) => match owners.get(&id).and_then(|line| terminals.get_mut(line)) {
+                        Some(terminal) => terminal.output(bytes, now),
+                        None => strangers.output(id, bytes),
+                    },
+                    Event::Exit(id, exit) => {
+                        exited = Some((id, exit));
+                        return ControlFlow::Break(());
+                    }
+                    Event::Ignored => *ignored += 1,
                 }
-                over => {
-                    self.lost(&over, now);
-                    return true;
-                }
+                if taken < TURN { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            let Poll::Ready(over) = came else { return taken > 0 };
+            if let Some((id, exit)) = exited {
+                self.exited(id, exit);
+            }
+            if let Some(over) = over {
+                self.lost(&over, now);
             }
         }
         true
     }
 
-    fn take(&mut self, message: Message<'_>, now: Instant) {
-        match decode(message) {
-            Event::Output(id, bytes) => match self.owners.get(&id).and_then(|line| self.terminals.get_mut(line)) {
-                Some(terminal) => terminal.output(bytes, now),
-                None => self.strangers.output(id, bytes),
-            },
-            Event::Exit(id, exit) => {
-                let Some(line) = self.owners.get(&id).copied() else { return self.strangers.exit(id, exit) };
-                let over = self.terminals.get_mut(&line).and_then(|terminal| terminal.exited(exit));
-                if let Some(exit) = over {
-                    self.over(line, exit);
-                }
-            }
-            Event::Ignored => self.ignored += 1,
+    fn exited(&mut self, id: TerminalId, exit: Exit) {
+        let Some(line) = self.owners.get(&id).copied() else { return self.strangers.exit(id, exit) };
+        let over = self.terminals.get_mut(&line).and_then(|terminal| terminal.exited(exit));
+        if let Some(exit) = over {
+            self.over(line, exit);
         }
     }
 
