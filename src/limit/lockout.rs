@@ -62,19 +62,18 @@ impl Lockouts {
     /// [`Exceeded`] while it is locked out. That one is not counted, so that what it is told is true: when it comes back then,
     /// it is heard.
     pub fn fail(&self, address: Address) -> Result<(), Exceeded> {
-        let now = Instant::now();
         match self.known.entry(address) {
-            Entry::Occupied(mut record) => self.note(record.get_mut(), now),
+            Entry::Occupied(mut record) => self.note(record.get_mut()),
             Entry::Vacant(vacant) if self.take_room() => {
-                let mut record = Record { failures: 0, until: now };
-                let noted = self.note(&mut record, now);
+                let mut record = Record { failures: 0, until: Instant::now() };
+                let noted = self.note(&mut record);
                 vacant.insert(record);
                 noted
             }
             Entry::Vacant(vacant) => {
                 drop(vacant);
                 self.shared_uses.fetch_add(1, Ordering::Relaxed);
-                self.note(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner), now)
+                self.note(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
             }
         }
     }
@@ -96,7 +95,9 @@ impl Lockouts {
         (self.count.load(Ordering::Relaxed), self.shared_uses.swap(0, Ordering::Relaxed))
     }
 
-    fn note(&self, record: &mut Record, now: Instant) -> Result<(), Exceeded> {
+    fn note(&self, record: &mut Record) -> Result<(), Exceeded> {
+        // Read while the record is held: a time from before may lie behind that of another failure, and look locked out.
+        let now = Instant::now();
         if now < record.until {
             return Err(Exceeded {
                 limit: Limit::Failures,
@@ -136,6 +137,20 @@ mod tests {
 
     fn lockouts(room: usize) -> Lockouts {
         Lockouts::with_room(3, Duration::from_secs(10), Duration::from_secs(60), room)
+    }
+
+    #[test]
+    fn failures_at_the_same_time_lock_nobody_out_before_there_were_too_many() {
+        let lockouts = Lockouts::with_room(u32::MAX, Duration::from_secs(10), Duration::from_secs(60), 1);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for address in [address(1), address(2)].iter().cycle().take(100_000) {
+                        lockouts.fail(*address).unwrap();
+                    }
+                });
+            }
+        });
     }
 
     #[tokio::test(start_paused = true)]
