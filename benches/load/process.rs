@@ -50,16 +50,16 @@ pub(crate) fn stolen() -> (u64, u64) {
 pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
-    /// Starts a program on one processor.
+    /// Starts a program on one processor. It is killed when this process ends, however that does.
     pub(crate) fn start(processor: usize, program: &Path, arguments: &[&str], log: &Path) -> io::Result<Self> {
         let log = std::fs::File::create(log)?;
-        let mut command = Command::new("taskset");
-        command.args(["-c", &processor.to_string()]).arg(program).args(arguments);
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "taskset", "-c", &processor.to_string()]).arg(program).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         command.spawn().map(Self)
     }
 
-    /// Its id. `taskset` replaces itself by the program.
+    /// Its id. Those that start it replace themselves by it.
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }

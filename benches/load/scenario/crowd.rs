@@ -1,13 +1,11 @@
 //! Many at once: clients that do not read, and terminals that share a connection.
 
-use std::collections::BTreeMap;
 use std::io;
 
 use polytty_workload::Corpus;
 
-use super::keys::distribution;
-use super::{Bench, OBLIEN, PLAIN, Scenario, Shares, until_settled};
-use crate::generator::Order;
+use super::{Bench, Latencies, OBLIEN, PLAIN, Scenario, Shares, Used, counted, until_settled};
+use crate::generator::{Done, Order};
 use crate::proxy::{Proxy, Setting, Which};
 use crate::report::{Better, Measure, Report, at};
 
@@ -39,9 +37,7 @@ impl Bench {
         let progress = self.progress(Scenario::Stalled, self.rounds * self.proxies.len());
         let name = |what: &str| format!("{sessions} stalled, {what}");
         let mut memory = Measure::new(&name("memory"), "KiB/session", Better::Less);
-        let mut median = Measure::new(&name("a bystander's key, median"), "µs", Better::Less);
-        let mut tail = Measure::new(&name("a bystander's key, 99 %"), "µs", Better::Less);
-        let mut all: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        let mut latencies = Latencies::new(&name("a bystander's key, "));
         for _ in 0..self.rounds {
             for which in &self.proxies {
                 progress.now(which.name());
@@ -53,21 +49,18 @@ impl Bench {
                     Err(error) if *which != Which::Polytty => {
                         let (name, words) = (which.name(), proxy.last_words());
                         report.note(format!("{name} does not hold {sessions} stalled sessions: {error}. {words}"));
-                        for measure in [&mut memory, &mut median, &mut tail] {
-                            measure.add(name, None);
-                        }
+                        memory.add(name, None);
+                        latencies.add(name, None);
                         continue;
                     }
                     round => round?,
                 };
                 memory.add(which.name(), Some(round.memory));
-                median.add(which.name(), round.is_quiet.then(|| at(&round.latencies, 0.5)));
-                tail.add(which.name(), round.is_quiet.then(|| at(&round.latencies, 0.99)));
-                all.entry(which.name()).or_default().extend(round.latencies);
+                latencies.add(which.name(), round.is_quiet.then_some(round.latencies));
             }
         }
-        [memory, median, tail].into_iter().for_each(|measure| report.add(measure));
-        report.curve(distribution("a bystander's key", all));
+        report.add(memory);
+        latencies.tell(report, "a bystander's key");
         report.note(format!(
             "The bystander types from the moment the flood begins. In the end, {READ_ON} of the stalled read on, and all of \
              their {FLOOD} MiB are compared. What kernels hold for them is not in the memory."
@@ -108,16 +101,7 @@ impl Bench {
         for _ in 0..self.rounds {
             for proxy in &proxies {
                 progress.now(proxy.which.name());
-                let mut generator = self.generator()?;
-                self.open(proxy, &mut generator, &OBLIEN, &format!("burst.{ASKED}"), TERMINALS).await?;
-                let sessions: Vec<usize> = (0..TERMINALS).collect();
-                let bursts =
-                    |times| Order::Bursts { sessions: sessions.clone(), kib: ASKED, times, side_by_side: true };
-                generator.order(&bursts(4))?;
-                let meter = self.meter(proxy);
-                let done = generator.order(&bursts(times))?;
-                let used = meter.stop(self, proxy);
-                generator.order(&Order::Leave)?;
+                let (used, done) = counted(async || self.busy(proxy, times).await).await?;
                 let (name, gigabytes) = (proxy.which.name(), done.bytes as f64 / 1e9);
                 if proxy.cpu() > 0.0 {
                     cost.add(name, used.as_ref().map(|used| used.proxy / gigabytes));
@@ -131,5 +115,19 @@ impl Bench {
         [cost, speed, fair].into_iter().for_each(|measure| report.add(measure));
         shares.tell(report);
         Ok(())
+    }
+
+    /// Ten terminals, each of which is asked for so many bursts.
+    async fn busy(&self, proxy: &Proxy, times: usize) -> io::Result<(Option<Used>, Done)> {
+        let mut generator = self.generator()?;
+        self.open(proxy, &mut generator, &OBLIEN, &format!("burst.{ASKED}"), TERMINALS).await?;
+        let sessions: Vec<usize> = (0..TERMINALS).collect();
+        let bursts = |times| Order::Bursts { sessions: sessions.clone(), kib: ASKED, times, side_by_side: true };
+        generator.order(&bursts(4))?;
+        let meter = self.meter(proxy);
+        let done = generator.order(&bursts(times))?;
+        let used = meter.stop(self, proxy);
+        generator.order(&Order::Leave)?;
+        Ok((used, done))
     }
 }

@@ -1,14 +1,13 @@
 //! How long a key takes to be seen.
 
-use std::collections::BTreeMap;
 use std::io;
 
 use polytty_workload::Corpus;
 
-use super::{Bench, PAIRS, PLAIN, Scenario, Shares};
-use crate::generator::Order;
-use crate::proxy::{Setting, Which};
-use crate::report::{Better, Curve, Measure, Over, Report, at};
+use super::{Bench, Latencies, PAIRS, PLAIN, Scenario, Shares, Used, counted};
+use crate::generator::{Done, Order};
+use crate::proxy::{Pair, Proxy, Setting, Which};
+use crate::report::{Better, Measure, Report};
 
 impl Bench {
     /// A key and its echo, alone and among many sessions.
@@ -21,45 +20,46 @@ impl Bench {
         for pair in &PAIRS[..2] {
             for windows in WINDOWS {
                 let title = format!("{}, {windows} sessions", pair.name);
-                let name = |what: &str| format!("{title}, {what}");
-                let mut cost = Measure::new(&name("cost"), "CPU µs/key", Better::Less);
-                let mut median = Measure::new(&name("median"), "µs", Better::Less);
-                let mut tail = Measure::new(&name("99 %"), "µs", Better::Less);
-                let mut all: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+                let mut cost = Measure::new(&format!("{title}, cost"), "CPU µs/key", Better::Less);
+                let mut latencies = Latencies::new(&format!("{title}, "));
                 progress.now(&title);
                 for _ in 0..self.rounds {
                     for proxy in &proxies {
-                        let mut generator = self.generator()?;
-                        self.open(proxy, &mut generator, pair, "echo", windows).await?;
-                        let sessions: Vec<usize> = (0..windows).collect();
-                        generator.order(&Order::Keys {
-                            sessions: sessions.clone(),
-                            count: windows * 2,
-                            pause_ms: 0,
-                        })?;
-                        let meter = self.meter(proxy);
-                        let done = generator.order(&Order::Keys { sessions, count, pause_ms: 0 })?;
-                        let used = meter.stop(self, proxy);
-                        generator.order(&Order::Leave)?;
+                        let (used, done) = counted(async || self.typed(proxy, pair, windows, count).await).await?;
                         let name = proxy.which.name();
                         if proxy.which != Which::Direct {
                             cost.add(name, used.as_ref().map(|used| used.proxy / count as f64 * 1e6));
                         }
-                        median.add(name, used.as_ref().map(|_| at(&done.latencies, 0.5)));
-                        tail.add(name, used.as_ref().map(|_| at(&done.latencies, 0.99)));
-                        if let Some(used) = used {
-                            shares.add(proxy, &used, &done);
-                            all.entry(name).or_default().extend(done.latencies);
-                        }
+                        used.iter().for_each(|used| shares.add(proxy, used, &done));
+                        latencies.add(name, used.map(|_| done.latencies));
                         progress.step();
                     }
                 }
-                [cost, median, tail].into_iter().for_each(|measure| report.add(measure));
-                report.curve(distribution(&title, all));
+                report.add(cost);
+                latencies.tell(report, &title);
             }
         }
         shares.tell(report);
         Ok(())
+    }
+
+    /// So many keys in so many sessions in turn, which have seen a few before.
+    async fn typed(
+        &self,
+        proxy: &Proxy,
+        pair: &Pair,
+        windows: usize,
+        count: usize,
+    ) -> io::Result<(Option<Used>, Done)> {
+        let mut generator = self.generator()?;
+        self.open(proxy, &mut generator, pair, "echo", windows).await?;
+        let sessions: Vec<usize> = (0..windows).collect();
+        generator.order(&Order::Keys { sessions: sessions.clone(), count: windows * 2, pause_ms: 0 })?;
+        let meter = self.meter(proxy);
+        let done = generator.order(&Order::Keys { sessions, count, pause_ms: 0 })?;
+        let used = meter.stop(self, proxy);
+        generator.order(&Order::Leave)?;
+        Ok((used, done))
     }
 
     /// A key and its echo while another session floods.
@@ -67,44 +67,30 @@ impl Bench {
         let proxies = self.start_all(Setting::default(), true)?;
         let mib = if self.quick { 128 } else { 512 };
         let progress = self.progress(Scenario::Beside, self.rounds * proxies.len());
-        let mut median = Measure::new("median", "µs", Better::Less);
-        let mut tail = Measure::new("99 %", "µs", Better::Less);
-        let mut all: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        let mut latencies = Latencies::new("");
         let mut shares = Shares::default();
         for _ in 0..self.rounds {
             for proxy in &proxies {
-                let mut generator = self.generator()?;
-                let corpus = Corpus::Ls.name().to_owned();
-                self.open(proxy, &mut generator, &PLAIN, "echo", 1).await?;
-                self.open(proxy, &mut generator, &PLAIN, &format!("bulk.{corpus}.4096.{mib}"), 1).await?;
-                let meter = self.meter(proxy);
-                let done = generator.order(&Order::KeysBeside { session: 0, flood: 1, corpus, mib })?;
-                let used = meter.stop(self, proxy);
-                generator.order(&Order::Leave)?;
-                let name = proxy.which.name();
-                median.add(name, used.as_ref().map(|_| at(&done.latencies, 0.5)));
-                tail.add(name, used.as_ref().map(|_| at(&done.latencies, 0.99)));
-                if let Some(used) = used {
-                    shares.add(proxy, &used, &done);
-                    all.entry(name).or_default().extend(done.latencies);
-                }
+                let (used, done) = counted(async || self.typed_beside(proxy, mib).await).await?;
+                used.iter().for_each(|used| shares.add(proxy, used, &done));
+                latencies.add(proxy.which.name(), used.map(|_| done.latencies));
                 progress.step();
             }
         }
-        [median, tail].into_iter().for_each(|measure| report.add(measure));
-        report.curve(distribution("a key beside a flood", all));
+        latencies.tell(report, "a key beside a flood");
         shares.tell(report);
         Ok(())
     }
-}
 
-/// A line for each proxy, of the keys of all its rounds.
-pub(super) fn distribution(name: &str, all: BTreeMap<&str, Vec<f64>>) -> Curve {
-    let mut curve = Curve::new(name, "µs", Over::Share);
-    for which in ["polytty", "haproxy", "nginx", "direct"] {
-        if let Some(latencies) = all.get(which) {
-            curve.add_distribution(which, latencies.clone());
-        }
+    async fn typed_beside(&self, proxy: &Proxy, mib: usize) -> io::Result<(Option<Used>, Done)> {
+        let mut generator = self.generator()?;
+        let corpus = Corpus::Ls.name().to_owned();
+        self.open(proxy, &mut generator, &PLAIN, "echo", 1).await?;
+        self.open(proxy, &mut generator, &PLAIN, &format!("bulk.{corpus}.4096.{mib}"), 1).await?;
+        let meter = self.meter(proxy);
+        let done = generator.order(&Order::KeysBeside { session: 0, flood: 1, corpus, mib })?;
+        let used = meter.stop(self, proxy);
+        generator.order(&Order::Leave)?;
+        Ok((used, done))
     }
-    curve
 }

@@ -1,13 +1,11 @@
 //! A mixed day.
 
-use std::collections::BTreeMap;
 use std::io;
 
-use super::keys::distribution;
-use super::{Bench, PAIRS, Scenario, Shares};
+use super::{Bench, Latencies, PAIRS, Scenario, Shares, Used, counted};
 use crate::generator::{Day, Done, Order};
 use crate::proxy::{Proxy, Setting};
-use crate::report::{Better, Measure, Report, at};
+use crate::report::{Better, Measure, Report};
 
 /// What a listing is, and a piece of the flood, in KiB.
 const LIST: usize = 16;
@@ -36,27 +34,21 @@ impl Bench {
         let proxies = self.start_all(Setting::default(), false)?;
         let progress = self.progress(Scenario::Mixed, self.rounds * proxies.len());
         let mut sum = Measure::new("all together", "CPU ms/s", Better::Less);
-        let mut median = Measure::new("a key and its echo, median", "µs", Better::Less);
-        let mut tail = Measure::new("a key and its echo, 99 %", "µs", Better::Less);
-        let mut all: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        let mut latencies = Latencies::new("a key and its echo, ");
         let mut shares = Shares::default();
         for _ in 0..self.rounds {
             for proxy in &proxies {
                 progress.now(proxy.which.name());
-                let meter_and_done = self.day(proxy, cast).await?;
-                let (name, (used, done)) = (proxy.which.name(), meter_and_done);
+                let (used, done) = counted(async || self.day(proxy, cast).await).await?;
+                let name = proxy.which.name();
                 sum.add(name, used.as_ref().map(|used| used.proxy / cast.seconds as f64 * 1e3));
-                median.add(name, used.as_ref().map(|_| at(&done.latencies, 0.5)));
-                tail.add(name, used.as_ref().map(|_| at(&done.latencies, 0.99)));
-                if let Some(used) = used {
-                    shares.add(proxy, &used, &done);
-                    all.entry(name).or_default().extend(done.latencies);
-                }
+                used.iter().for_each(|used| shares.add(proxy, used, &done));
+                latencies.add(name, used.map(|_| done.latencies));
                 progress.step();
             }
         }
-        [sum, median, tail].into_iter().for_each(|measure| report.add(measure));
-        report.curve(distribution("a typist's key", all));
+        report.add(sum);
+        latencies.tell(report, "a typist's key");
         shares.tell(report);
         report.note(format!(
             "{} sessions idle, {} with five keys a second, {} that list {LIST} KiB every second, one that gets {FLOOD} KiB twenty \
@@ -66,7 +58,7 @@ impl Bench {
         Ok(())
     }
 
-    async fn day(&self, proxy: &Proxy, cast: Cast) -> io::Result<(Option<super::Used>, Done)> {
+    async fn day(&self, proxy: &Proxy, cast: Cast) -> io::Result<(Option<Used>, Done)> {
         let Cast { idle, typists, lists, seconds } = cast;
         let mut generator = self.generator()?;
         let mut numbers = 0..;

@@ -24,7 +24,7 @@ use super::options::Options;
 use super::process::{Generator, Source, cpu, stolen};
 use super::progress::Progress;
 use super::proxy::{Pair, Proxy, Setting, Which};
-use super::report::{Better, Measure, Report};
+use super::report::{Better, Curve, Measure, Over, Report, at};
 use super::wire::{STDOUT, Wire};
 
 /// Source and generator share this processor; the proxies have another one.
@@ -33,7 +33,7 @@ const OTHERS: usize = 1;
 /// A round tells nothing when so much of the processors' time was somebody else's.
 const MOST_STOLEN: f64 = 0.05;
 
-/// How often what tells nothing is done once more, where that takes a second.
+/// How often something is done at the most until it tells something.
 const TRIES: usize = 3;
 
 /// Links that are minted and sessions that are opened at once.
@@ -287,6 +287,57 @@ impl Shares {
             report.add(measure);
         }
     }
+}
+
+/// Does something, and again where that tells nothing.
+async fn counted<T>(mut round: impl AsyncFnMut() -> io::Result<(Option<Used>, T)>) -> io::Result<(Option<Used>, T)> {
+    let mut tries = 1;
+    loop {
+        let (used, done) = round().await?;
+        if used.is_some() || tries == TRIES {
+            return Ok((used, done));
+        }
+        tries += 1;
+    }
+}
+
+/// How long keys took, from a client and back.
+struct Latencies {
+    median: Measure,
+    tail: Measure,
+    /// By whom, of all rounds that tell something.
+    all: BTreeMap<&'static str, Vec<f64>>,
+}
+
+impl Latencies {
+    /// Nothing yet of what this is called.
+    fn new(of: &str) -> Self {
+        let measure = |what: &str| Measure::new(&format!("{of}{what}"), "µs", Better::Less);
+        Self { median: measure("median"), tail: measure("99 %"), all: BTreeMap::new() }
+    }
+
+    /// Takes in a round, in ascending order; `None` if it tells nothing.
+    fn add(&mut self, of: &'static str, sorted: Option<Vec<f64>>) {
+        self.median.add(of, sorted.as_ref().map(|sorted| at(sorted, 0.5)));
+        self.tail.add(of, sorted.as_ref().map(|sorted| at(sorted, 0.99)));
+        self.all.entry(of).or_default().extend(sorted.into_iter().flatten());
+    }
+
+    fn tell(self, report: &mut Report, title: &str) {
+        [self.median, self.tail].into_iter().for_each(|measure| report.add(measure));
+        report.curve(distribution(title, self.all));
+    }
+}
+
+/// A line for each proxy, of what all its rounds have shown.
+fn distribution(name: &str, all: BTreeMap<&'static str, Vec<f64>>) -> Curve {
+    let mut curve = Curve::new(name, "µs", Over::Share);
+    for which in ["polytty", "haproxy", "nginx", "direct"] {
+        if let Some(latencies) = all.get(which).filter(|latencies| !latencies.is_empty()) {
+            curve.add_distribution(which, latencies.clone());
+        }
+    }
+    curve
 }
 
 /// Waits until a proxy has nothing to do.

@@ -4,7 +4,7 @@ use std::io;
 
 use polytty_workload::Corpus;
 
-use super::{Bench, PAIRS, Scenario, Shares, TRIES, Used};
+use super::{Bench, PAIRS, Scenario, Shares, Used, counted};
 use crate::generator::{Dialect, Done, Order};
 use crate::proxy::{Pair, Proxy, Setting, Which};
 use crate::report::{Better, Curve, Measure, Over, Report};
@@ -96,21 +96,18 @@ impl Bench {
         self.carry(proxy, pair, &what, &order).await
     }
 
-    /// Carries out an order in a session of its own; again, where that tells nothing.
+    /// Carries out an order in a session of its own.
     async fn carry(&self, proxy: &Proxy, pair: &Pair, what: &str, order: &Order) -> io::Result<(Option<Used>, Done)> {
-        let mut tries = 0;
-        loop {
+        counted(async || {
             let mut generator = self.generator()?;
             self.open(proxy, &mut generator, pair, what, 1).await?;
             let meter = self.meter(proxy);
             let done = generator.order(order)?;
             let used = meter.stop(self, proxy);
             generator.order(&Order::Leave)?;
-            tries += 1;
-            if used.is_some() || tries == TRIES {
-                return Ok((used, done));
-            }
-        }
+            Ok((used, done))
+        })
+        .await
     }
 
     /// Input: processor seconds for a gigabyte.

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::Shared;
 use super::act::{Act, Reel};
-use super::serve::read;
+use super::serve::{read, write};
 use crate::wire::{Frames, Wire, decthings_event, decthings_length, frames};
 
 /// What is called.
@@ -52,14 +52,7 @@ pub(super) async fn talk<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, share
             Ok(())
         })
         .await?;
-        stream.write_all(&terminals.out).await?;
-        terminals.out.clear();
-        if let Some((reel, times)) = reel {
-            for _ in 0..times {
-                stream.write_all(&reel.frames).await?;
-            }
-        }
-        stream.flush().await?;
+        write(&mut stream, &mut terminals.out, reel).await?;
         if count == 0 || is_over {
             return stream.shutdown().await;
         }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::Shared;
 use super::act::Act;
-use super::serve::{Request, read};
+use super::serve::{Request, read, write};
 use crate::wire::{Wire, frames};
 
 /// The terminals that there are.
@@ -100,14 +100,7 @@ pub(super) async fn talk<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, share
             Ok(())
         })
         .await?;
-        stream.write_all(&out).await?;
-        out.clear();
-        if let Some((reel, times)) = reel {
-            for _ in 0..times {
-                stream.write_all(&reel.frames).await?;
-            }
-        }
-        stream.flush().await?;
+        write(&mut stream, &mut out, reel).await?;
         if count == 0 || is_over {
             return stream.shutdown().await;
         }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::ready;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -12,7 +13,7 @@ use polytty_websocket::{Decoder, Event, Limits, Role};
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::act::Act;
+use super::act::{Act, Reel};
 use super::{PROMPT, Shared, decthings, oblien};
 use crate::wire::{Wire, frames};
 
@@ -44,6 +45,22 @@ pub(super) async fn read<S: AsyncRead + Unpin>(
     .await
 }
 
+/// Writes what is said, and then what a key has asked for besides, so often.
+pub(super) async fn write<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    said: &mut Vec<u8>,
+    asked: Option<(Rc<Reel>, usize)>,
+) -> io::Result<()> {
+    stream.write_all(said).await?;
+    said.clear();
+    if let Some((reel, times)) = asked {
+        for _ in 0..times {
+            stream.write_all(&reel.frames).await?;
+        }
+    }
+    stream.flush().await
+}
+
 /// What was asked.
 pub(super) struct Request {
     pub(super) method: String,
@@ -53,6 +70,8 @@ pub(super) struct Request {
     pub(super) token: Option<String>,
     /// Of an upgrade.
     key: Option<String>,
+    /// Whether no other call follows it.
+    is_last: bool,
 }
 
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
@@ -60,15 +79,22 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     tls: bool,
     shared: &Shared,
 ) -> io::Result<()> {
-    let Some(request) = request(&mut stream).await? else { return Ok(()) };
-    let Some(key) = &request.key else {
+    let (request, key) = loop {
+        let Some(request) = request(&mut stream).await? else { return Ok(()) };
+        if let Some(key) = request.key.clone() {
+            break (request, key);
+        }
         let (status, body) = call(&request, tls, shared);
+        let connection = if request.is_last { "close" } else { "keep-alive" };
         let answer = format!(
-            "HTTP/1.1 {status} Told\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            "HTTP/1.1 {status} Told\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: {connection}\r\n\r\n{body}",
             body.len()
         );
         stream.write_all(answer.as_bytes()).await?;
-        return stream.shutdown().await;
+        if request.is_last {
+            return stream.shutdown().await;
+        }
+        stream.flush().await?;
     };
     let is_dockhand = request.path.starts_with("/api/containers/");
     if is_dockhand && request.token.is_none() {
@@ -131,6 +157,7 @@ async fn request<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Option<Requ
         body,
         token: field("authorization").and_then(|value| value.strip_prefix("Bearer ").map(str::to_owned)),
         key: field("sec-websocket-key"),
+        is_last: field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")),
     }))
 }
 
