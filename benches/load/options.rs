@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use polytty_workload::Corpus;
 
 use super::proxy::Which;
 use super::scenario::Scenario;
@@ -20,6 +21,12 @@ pub(crate) struct Options {
     /// Only this; may be repeated
     #[arg(long = "scenario", value_name = "NAME", value_enum)]
     scenarios: Vec<Scenario>,
+    /// Of output only this: plain, ls, yes, cjk, screen, cargo or random; may be repeated
+    #[arg(long = "corpus", value_name = "NAME", value_parser = corpus)]
+    corpora: Vec<Corpus>,
+    /// Of output only messages of so many bytes; may be repeated
+    #[arg(long = "size", value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    sizes: Vec<u32>,
     /// Rounds, in which all proxies take turns [default: 5, or 1 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     rounds: Option<u16>,
@@ -61,6 +68,24 @@ impl Options {
         self.rounds.map_or(if self.quick { 1 } else { 5 }, usize::from)
     }
 
+    /// The kinds of output that are carried.
+    pub(crate) fn corpora(&self) -> Vec<Corpus> {
+        match (self.corpora.is_empty(), self.quick) {
+            (false, _) => self.corpora.clone(),
+            (true, true) => vec![Corpus::Ls, Corpus::Yes],
+            (true, false) => Corpus::ALL.to_vec(),
+        }
+    }
+
+    /// The lengths of the messages that carry it.
+    pub(crate) fn sizes(&self) -> Vec<usize> {
+        match (self.sizes.is_empty(), self.quick) {
+            (false, _) => self.sizes.iter().map(|size| *size as usize).collect(),
+            (true, true) => vec![64, 4096],
+            (true, false) => vec![64, 1024, 4096, 16_384],
+        }
+    }
+
     /// Whether somebody's own deployment is measured.
     pub(crate) fn is_own(&self) -> bool {
         self.mint.is_some() || !self.urls.is_empty()
@@ -99,4 +124,11 @@ impl Options {
         let words = std::env::args().skip(1).filter(|word| word != "--bench");
         words.map(|word| if word.contains("wss://") { "…".to_owned() } else { word }).collect::<Vec<_>>().join(" ")
     }
+}
+
+fn corpus(name: &str) -> Result<Corpus, String> {
+    Corpus::named(name).ok_or_else(|| {
+        let names: Vec<_> = Corpus::ALL.iter().map(|corpus| corpus.name()).collect();
+        format!("there are {}", names.join(", "))
+    })
 }

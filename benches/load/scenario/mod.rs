@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use polytty_workload::Corpus;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::crypto::aws_lc_rs;
 use tempfile::TempDir;
@@ -141,6 +142,8 @@ pub(crate) struct Bench {
     proxies: Vec<Which>,
     rounds: usize,
     quick: bool,
+    corpora: Vec<Corpus>,
+    sizes: Vec<usize>,
     /// What every process can hold, of those that hold one descriptor a session and of those that hold two.
     most_sessions: usize,
 }
@@ -169,6 +172,8 @@ impl Bench {
             proxies,
             rounds: options.rounds(),
             quick: options.quick,
+            corpora: options.corpora(),
+            sizes: options.sizes(),
             most_sessions: (descriptors.saturating_sub(SPARE_DESCRIPTORS) / 2) as usize,
         })
     }

@@ -61,15 +61,13 @@ impl Bench {
 
     /// Everything that is carried, over each way.
     fn loads(&self) -> Vec<(Pair, Load)> {
-        let sizes: &[usize] = if self.quick { &[64, 4096] } else { &[64, 1024, 4096, 16_384] };
-        let corpora: &[Corpus] = if self.quick { &[Corpus::Ls, Corpus::Yes] } else { &Corpus::ALL };
         let mut loads = Vec::new();
         for pair in &PAIRS {
-            for &corpus in corpora {
-                for &size in sizes {
+            for &corpus in &self.corpora {
+                for &size in &self.sizes {
                     let is_text = pair.wire.is_text() || pair.dialect == Dialect::Operation;
                     // In a hurry, the densest corpus is not cut into short messages, too.
-                    let is_left_out = self.quick && size == 64 && corpus == Corpus::Yes;
+                    let is_left_out = self.quick && size == 64 && corpus == Corpus::Yes && self.corpora.len() > 1;
                     if !(is_left_out || (corpus == Corpus::Random && is_text)) {
                         loads.push((*pair, Load { corpus, size, mib: self.mib(size) }));
                     }
@@ -82,9 +80,9 @@ impl Bench {
     /// Enough to be measured.
     fn mib(&self, size: usize) -> usize {
         match (self.quick, size) {
-            (true, 64) => 8,
+            (true, ..256) => 8,
             (true, _) => 32,
-            (false, 64) => 32,
+            (false, ..256) => 32,
             (false, _) => 128,
         }
     }
