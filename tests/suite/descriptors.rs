@@ -29,7 +29,7 @@ fn descriptors(pid: u32) -> u32 {
 async fn without_descriptors_sessions_go_on_new_ones_are_turned_away_and_all_is_well_when_there_are_some_again() {
     let limited = |_: &_| ["prlimit", &format!("--nofile={LIMIT}"), "--"].map(str::to_owned).into();
     let served = Served::start(limited, |config| {
-        config["limits"] = json!({ "handshake_timeout": "5m", "request_timeout": "5m" })
+        config["limits"] = json!({ "handshake_timeout": "5m", "request_timeout": "5m" });
     })
     .await;
     let mut client = served.open("local").await;
