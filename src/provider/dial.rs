@@ -44,10 +44,6 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// How long what was sent may stay without a sign that it has arrived, on a connection that is kept for the next request:
-/// whoever has forgotten it on the way says nothing.
-const UNANSWERED: Duration = Duration::from_secs(3);
-
 /// Opens connections for one provider. Cheap to clone.
 ///
 /// A name is resolved once per connection, its addresses are checked, and a checked address is dialled: between the

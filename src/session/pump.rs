@@ -280,6 +280,9 @@ impl<'a> Pump<'a> {
             if self.nudged.is_some_and(|at| at <= now) {
                 self.end_nudge();
                 cx.waker().wake_by_ref();
+            } else if self.nudged.is_some() {
+                // The shorter size has to go out before the other one does, whatever the client takes meanwhile.
+                cx.waker().wake_by_ref();
             }
             let lifetimes = &self.task.settings.lifetimes;
             // A terminal that has ended is idle, and is told how it ended.

@@ -13,7 +13,7 @@ use polytty_dialect::Code;
 
 use super::super::Failure;
 use super::kept::Link;
-use super::{DialError, Dialer, Stream, UNANSWERED, printable};
+use super::{Dialer, Stream, printable};
 use crate::config::units::{Authority, BaseUrl};
 
 /// The longest answer that is read, in bytes.
@@ -55,32 +55,27 @@ impl Dialer {
         let repeatable = request.repeatable;
         let outgoing = outgoing(base, request)?;
         if repeatable && let Some(link) = self.kept.take(base) {
-            match self.exchange(base, link, outgoing.clone(), true).await {
+            match self.exchange(base, link, outgoing.clone()).await {
                 Err(Unanswered::Silent(_)) => {}
                 Err(Unanswered::Wrong(failure)) => return Err(failure),
                 Ok(reply) => return Ok(reply),
             }
         }
         let stream = self.connect(base.is_tls(), base.authority()).await?;
-        if repeatable {
-            stream.give_up_after(UNANSWERED).map_err(DialError::Connect)?;
-        }
+        let hold = stream.hold().ok().filter(|_| repeatable);
         let (sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
         let driver = tokio::spawn(async move { drop(connection.await) }).abort_handle();
-        self.exchange(base, Link { sender, driver }, outgoing, repeatable).await.map_err(
-            |unanswered| match unanswered {
-                Unanswered::Silent(failure) | Unanswered::Wrong(failure) => failure,
-            },
-        )
+        self.exchange(base, Link::new(sender, driver, hold), outgoing).await.map_err(|unanswered| match unanswered {
+            Unanswered::Silent(failure) | Unanswered::Wrong(failure) => failure,
+        })
     }
 
-    /// One request over a connection, which is kept when it is done with it and `keep` says so.
+    /// One request over a connection, which is kept when it is done with it and may be.
     async fn exchange(
         &self,
         base: &BaseUrl,
         mut link: Link,
         outgoing: http::Request<Full<Bytes>>,
-        keep: bool,
     ) -> Result<Reply, Unanswered> {
         let answer = link.sender.send_request(outgoing).await.map_err(|e| Unanswered::Silent(broken(&e)))?;
         let (head, body) = answer.into_parts();
@@ -91,9 +86,7 @@ impl Dialer {
             return Err(Unanswered::Wrong(failure.detail(format!("status {}", head.status.as_u16()))));
         }
         let body = Limited::new(body, MAX_BODY).collect().await.map_err(|e| Unanswered::Wrong(unreadable(e)))?;
-        if keep {
-            self.kept.keep(base, link);
-        }
+        self.kept.keep(base, link);
         Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes() })
     }
 }

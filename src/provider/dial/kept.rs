@@ -12,10 +12,18 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::stream::Hold;
 use crate::config::units::BaseUrl;
 
 /// How long a connection is kept that nobody uses. Load balancers close theirs after 15 s at the earliest.
 const MOST_IDLE: Duration = Duration::from_secs(10);
+
+/// How old one becomes: a name may come to mean another address, and a service be moved.
+const MOST_AGE: Duration = Duration::from_secs(60);
+
+/// How long what is sent over one that was kept may be without a sign that it has arrived: whoever has forgotten it on the way
+/// says nothing, and there is the time for another one.
+const UNANSWERED: Duration = Duration::from_secs(3);
 
 /// How many are kept at once.
 const MOST_KEPT: usize = 8;
@@ -32,14 +40,28 @@ struct Idle {
 
 impl Idle {
     fn is_good(&self) -> bool {
-        self.since.elapsed() < MOST_IDLE && !self.link.sender.is_closed()
+        self.since.elapsed() < MOST_IDLE && self.link.is_good()
     }
 }
 
 /// An HTTP connection, which a task of its own drives; gone when this is dropped.
 pub(super) struct Link {
     pub(super) sender: SendRequest<Full<Bytes>>,
-    pub(super) driver: AbortHandle,
+    driver: AbortHandle,
+    /// Of one that may be kept.
+    hold: Option<Hold>,
+    born: Instant,
+}
+
+impl Link {
+    /// A connection that was just made.
+    pub(super) fn new(sender: SendRequest<Full<Bytes>>, driver: AbortHandle, hold: Option<Hold>) -> Self {
+        Self { sender, driver, hold, born: Instant::now() }
+    }
+
+    fn is_good(&self) -> bool {
+        self.born.elapsed() < MOST_AGE && !self.sender.is_closed()
+    }
 }
 
 impl Drop for Link {
@@ -57,22 +79,24 @@ impl Kept {
         idle.remove(at).map(|one| one.link)
     }
 
-    /// Keeps a connection whose last answer was read whole. At the bound the oldest one makes room.
+    /// Keeps a connection whose last answer was read whole, if it may be. At the bound the oldest one makes room.
     pub(super) fn keep(&self, base: &BaseUrl, link: Link) {
-        if !link.sender.is_closed() {
-            let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() >= MOST_KEPT {
-                idle.pop_front();
-            }
-            idle.push_back(Idle { base: base.clone(), since: Instant::now(), link });
-            let kept = Arc::downgrade(&self.0);
-            tokio::spawn(async move {
-                tokio::time::sleep(MOST_IDLE).await;
-                if let Some(kept) = kept.upgrade() {
-                    kept.lock().unwrap_or_else(PoisonError::into_inner).retain(Idle::is_good);
-                }
-            });
+        let Some(hold) = link.hold.as_ref().filter(|_| link.is_good()) else { return };
+        if hold.give_up_after(UNANSWERED).is_err() {
+            return;
         }
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() >= MOST_KEPT {
+            idle.pop_front();
+        }
+        idle.push_back(Idle { base: base.clone(), since: Instant::now(), link });
+        let kept = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            tokio::time::sleep(MOST_IDLE).await;
+            if let Some(kept) = kept.upgrade() {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).retain(Idle::is_good);
+            }
+        });
     }
 }
 

@@ -5,8 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-#[cfg(target_os = "linux")]
-use socket2::SockRef;
+use socket2::{SockRef, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -22,17 +21,29 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Has the connection fail when what was sent has had no sign of arrival for so long (RFC 5482; Linux only).
-    pub(super) fn give_up_after(&self, wait: Duration) -> io::Result<()> {
+    /// A hold on the socket, for whoever gives the stream away. The socket is open for as long as either is there.
+    pub(super) fn hold(&self) -> io::Result<Hold> {
         let tcp = match self {
             Self::Tcp(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref(),
         };
+        SockRef::from(tcp).try_clone().map(Hold)
+    }
+}
+
+/// A second descriptor of a connection's socket.
+pub(super) struct Hold(Socket);
+
+impl Hold {
+    /// Has the connection fail when what is sent from now on has had no sign of arrival for so long (RFC 5482; Linux only).
+    pub(super) fn give_up_after(&self, wait: Duration) -> io::Result<()> {
         #[cfg(target_os = "linux")]
-        SockRef::from(tcp).set_tcp_user_timeout(Some(wait))?;
+        return self.0.set_tcp_user_timeout(Some(wait));
         #[cfg(not(target_os = "linux"))]
-        let _ = (tcp, wait);
-        Ok(())
+        {
+            let _ = wait;
+            Ok(())
+        }
     }
 }
 
