@@ -27,6 +27,10 @@ pub(crate) struct Options {
     /// Of output only messages of so many bytes; may be repeated
     #[arg(long = "size", value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     sizes: Vec<u32>,
+    /// Everything on one processor: nobody is woken on another one, which virtual machines take long for. Latencies and speeds
+    /// are everybody's together then
+    #[arg(long)]
+    pub(crate) one_processor: bool,
     /// Rounds, in which all proxies take turns [default: 5, or 1 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     rounds: Option<u16>,

@@ -16,8 +16,8 @@ use super::source::PROMPT;
 use super::wire::{STDOUT, Wire};
 pub(crate) use mint::Mint;
 
-/// The proxies have one processor, source and generator the other one.
-const PROCESSOR: usize = 0;
+/// The proxies' processor.
+pub(crate) const PROCESSOR: usize = 0;
 
 /// Which proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,11 +24,11 @@ use super::generator::{Dialect, Done, Order, connector, roots};
 use super::options::Options;
 use super::process::{Generator, Source, cpu, stolen};
 use super::progress::Progress;
-use super::proxy::{Pair, Proxy, Setting, Which};
+use super::proxy::{PROCESSOR, Pair, Proxy, Setting, Which};
 use super::report::{Better, Curve, Measure, Over, Report, at};
 use super::wire::{STDOUT, Wire};
 
-/// Source and generator share this processor; the proxies have another one.
+/// Source and generator share this processor, unless the proxies are on it, too.
 const OTHERS: usize = 1;
 
 /// A round tells nothing when so much of the processors' time was somebody else's.
@@ -140,6 +140,8 @@ pub(crate) struct Bench {
     tls: TlsConnector,
     /// polytty first.
     proxies: Vec<Which>,
+    /// The processor of source and generator.
+    others: usize,
     rounds: usize,
     quick: bool,
     corpora: Vec<Corpus>,
@@ -150,8 +152,10 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new(options: &Options, proxies: Vec<Which>, descriptors: u64) -> io::Result<Self> {
-        if std::thread::available_parallelism()?.get() <= OTHERS {
-            return Err(io::Error::other("the proxies need a processor, and source and generator another"));
+        let others = if options.one_processor { PROCESSOR } else { OTHERS };
+        if std::thread::available_parallelism()?.get() <= others {
+            let words = "the proxies need a processor, and source and generator another; --one-processor does with one";
+            return Err(io::Error::other(words));
         }
         let home = tempfile::tempdir()?;
         // nginx looks for no address in a certificate.
@@ -163,13 +167,14 @@ impl Bench {
         std::fs::write(home.path().join("key.pem"), &key)?;
         std::fs::write(home.path().join("both.pem"), chain + &key)?;
         let me = std::env::current_exe()?;
-        let source = Source::start(&me, home.path(), OTHERS)?;
+        let source = Source::start(&me, home.path(), others)?;
         Ok(Self {
             tls: connector(aws_lc_rs::default_provider(), &roots(&ca.display().to_string())?)?,
             home,
             me,
             source,
             proxies,
+            others,
             rounds: options.rounds(),
             quick: options.quick,
             corpora: options.corpora(),
@@ -206,7 +211,7 @@ impl Bench {
 
     fn generator(&self) -> io::Result<Generator> {
         let ca = self.home.path().join("cert.pem");
-        Generator::start(&self.me, self.home.path(), &ca.display().to_string(), OTHERS)
+        Generator::start(&self.me, self.home.path(), &ca.display().to_string(), self.others)
     }
 
     fn progress(&self, scenario: Scenario, steps: usize) -> Progress {
