@@ -22,8 +22,13 @@ pub fn planted(bytes: &[u8]) {
 /// A function of its own, so that to have come here is coverage, and an input worth keeping.
 #[inline(never)]
 fn second_byte(bytes: &[u8]) {
-    static IS_ARMED: OnceLock<bool> = OnceLock::new();
-    if bytes.get(4) == Some(&0xa7) && *IS_ARMED.get_or_init(|| std::env::var_os(ARMED).is_some()) {
+    if bytes.get(4) == Some(&0xa7) && is_armed() {
         panic!("the planted bug was found");
     }
+}
+
+/// Whether the planted bug is what is looked for.
+pub fn is_armed() -> bool {
+    static IS_ARMED: OnceLock<bool> = OnceLock::new();
+    *IS_ARMED.get_or_init(|| std::env::var_os(ARMED).is_some())
 }
